@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "answers.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "disabled.h"
+#include "events.h"
+#include "gcscope/protocol.h"
+#include "gil.h"
+#include "hook.h"
+#include "logfile.h"
+#include "loop.h"
+#include "mem.h"
+#include "process.h"
+#include "request.h"
+#include "runtime.h"
+#include "server.h"
+#include "tracker.h"
+
+#define GROWTH_POINTS 24        /* of a history, for the growth that a census shows */
+#define CHEAP_BLOCKS 200000     /* objects up to which sys.getallocatedblocks() is quick enough */
+#define HISTORY_POINTS 4096
+
+/* ---- beginnings and ends ---- */
+
+static void open_answer(struct gcs_json *j, struct gcs_buf *out, const char *schema)
+{
+	gcs_json_init(j, out);
+	gcs_json_head(j, schema);
+}
+
+static void close_answer(struct gcs_json *j)
+{
+	gcs_json_object_end(j);
+	gcs_buf_str(j->out, "\n");
+}
+
+void gcs_answer_error(struct gcs_buf *out, const char *code, const char *message)
+{
+	struct gcs_json j;
+
+	open_answer(&j, out, GCS_SCHEMA("error"));
+	gcs_json_object(&j, "error");
+	gcs_json_str(&j, "code", code);
+	gcs_json_str(&j, "message", message);
+	gcs_json_object_end(&j);
+	close_answer(&j);
+}
+
+void gcs_answer_hello(struct gcs_buf *out)
+{
+	struct gcs_json j;
+
+	open_answer(&j, out, GCS_SCHEMA("hello"));
+	gcs_json_u64(&j, "protocol", GCS_PROTOCOL_VERSION);
+	gcs_json_str(&j, "version", GCS_VERSION);
+	gcs_json_str(&j, "python", py.version);
+	close_answer(&j);
+}
+
+static double seconds(uint64_t ns)
+{
+	return (double)ns / 1e9;
+}
+
+/* ---- types ---- */
+
+struct type_row {
+	int32_t id;
+	uint64_t count, bytes;
+	double growth;
+};
+
+/* Objects per second over the newest points; 0 when the type stands still or is new. */
+static double recent_growth(int32_t id)
+{
+	struct gcs_point p[GROWTH_POINTS];
+	size_t n;
+
+	if (!gcs_series_moved(gcs_rt->series, id, GROWTH_POINTS))
+		return 0;
+	n = gcs_series_read(gcs_rt->series, id, 0, p, GROWTH_POINTS);
+	if (n < 2 || p[n - 1].t_ns <= p[0].t_ns)
+		return 0;
+	return ((double)p[n - 1].count - (double)p[0].count) / seconds((uint64_t)(p[n - 1].t_ns - p[0].t_ns));
+}
+
+static bool row_before(const struct type_row *a, const struct type_row *b, enum gcs_sort sort)
+{
+	if (sort == GCS_SORT_BYTES && a->bytes != b->bytes)
+		return a->bytes > b->bytes;
+	if (sort == GCS_SORT_GROWTH && a->growth != b->growth)
+		return a->growth > b->growth;
+	return a->count != b->count ? a->count > b->count : a->id < b->id;
+}
+
+static void sift(struct type_row *row, size_t i, size_t n, enum gcs_sort sort)
+{
+	for (size_t child; (child = 2 * i + 1) < n; i = child) {
+		struct type_row t;
+
+		if (child + 1 < n && row_before(&row[child], &row[child + 1], sort))
+			child++;
+		if (!row_before(&row[i], &row[child], sort))
+			return;
+		t = row[i];
+		row[i] = row[child];
+		row[child] = t;
+	}
+}
+
+/* Heapsort, since qsort() may allocate from the target's heap. */
+static void sort_rows(struct type_row *row, size_t n, enum gcs_sort sort)
+{
+	for (size_t i = n / 2; i-- > 0;)
+		sift(row, i, n, sort);
+	for (size_t end = n; end-- > 1;) {
+		struct type_row t = row[0];
+
+		row[0] = row[end];
+		row[end] = t;
+		sift(row, 0, end, sort);
+	}
+}
+
+static size_t collect_rows(struct type_row *row, size_t max, enum gcs_sort sort)
+{
+	struct gcs_type_now now;
+	size_t n = 0;
+
+	for (int32_t id = 0; id < (int32_t)gcs_series_types(gcs_rt->series) && n < max; id++) {
+		gcs_series_now(gcs_rt->series, id, &now);
+		if (now.count)
+			row[n++] = (struct type_row){id, now.count, now.bytes,
+						     sort == GCS_SORT_GROWTH ? recent_growth(id) : 0};
+	}
+	sort_rows(row, n, sort);
+	return n;
+}
+
+void gcs_answer_types(struct gcs_json *j, enum gcs_sort sort, size_t limit)
+{
+	size_t max = gcs_series_types(gcs_rt->series), n;
+	struct type_row *row = gcs_mem_alloc(max * sizeof(*row) + 1);
+	struct gcs_type_now now;
+
+	gcs_json_array(j, "types");
+	n = row ? collect_rows(row, max, sort) : 0;
+	for (size_t i = 0; i < n && (!limit || i < limit); i++) {
+		gcs_series_now(gcs_rt->series, row[i].id, &now);
+		gcs_json_object(j, NULL);
+		gcs_json_str(j, "type", now.name);
+		gcs_json_u64(j, "count", now.count);
+		gcs_json_u64(j, "bytes", now.bytes);
+		gcs_json_double(j, "growth_per_s", recent_growth(row[i].id));
+		gcs_json_object_end(j);
+	}
+	gcs_json_array_end(j);
+	if (!row)
+		j->out->failed = true;
+	gcs_mem_free(row);
+}
+
+/* ---- census ---- */
+
+void gcs_answer_census(struct gcs_client *c)
+{
+	const struct gcs_census_result *r = &gcs_rt->census;
+	struct gcs_json j;
+
+	open_answer(&j, &c->out, GCS_SCHEMA("census"));
+	gcs_json_u64(&j, "objects", r->objects);
+	gcs_json_u64(&j, "bytes", r->bytes);
+	gcs_json_u64(&j, "frozen", r->frozen);
+	gcs_json_bool(&j, "exact", r->exact);
+	gcs_json_double(&j, "taken_s_ago", seconds((uint64_t)(gcs_now_ns() - r->taken_ns)));
+	gcs_json_u64(&j, "unnamed", r->unnamed);
+	gcs_json_u64(&j, "dropped_types", gcs_series_dropped(gcs_rt->series));
+	gcs_answer_types(&j, (enum gcs_sort)c->sort, c->limit);
+	close_answer(&j);
+}
+
+static const char *census_off(void)
+{
+	static char why[200];
+	const char *feature, *reason;
+
+	for (size_t i = 0; i < gcs_disabled_count(); i++) {
+		gcs_disabled_get(i, &feature, &reason);
+		if (!strcmp(feature, "census")) {
+			snprintf(why, sizeof(why), "census is off: %s", reason);
+			return why;
+		}
+	}
+	return NULL;
+}
+
+static const char *do_census(struct gcs_client *c, const struct gcs_request *r)
+{
+	const char *sort = gcs_request_get(r, "sort");
+	unsigned long cached = 0;
+
+	c->limit = 0;
+	if (gcs_request_uint(r, "limit", 0, 1000000, &c->limit))
+		return "limit is a number from 0 to 1000000";
+	if (gcs_request_uint(r, "cached", 0, 1, &cached))
+		return "cached is 0 or 1";
+	if (sort && strcmp(sort, "count") && strcmp(sort, "bytes") && strcmp(sort, "growth"))
+		return "sort is count, bytes or growth";
+	c->sort = !sort || sort[0] == 'c' ? GCS_SORT_COUNT : sort[0] == 'b' ? GCS_SORT_BYTES : GCS_SORT_GROWTH;
+	if (census_off()) {
+		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, census_off());
+	} else if (cached && gcs_rt->census.taken_ns) {
+		gcs_answer_census(c);
+	} else {
+		c->wait = GCS_WAIT_CENSUS;
+		c->asked_ns = gcs_now_ns();
+	}
+	return NULL;
+}
+
+static const char *do_history(struct gcs_client *c, const struct gcs_request *r)
+{
+	const char *type = gcs_request_get(r, "type");
+	int32_t id = type ? gcs_series_find(gcs_rt->series, type) : -1;
+	struct gcs_point *p;
+	struct gcs_json j;
+	size_t n;
+
+	if (!type)
+		return "history needs type=NAME";
+	if (id < 0) {
+		gcs_answer_error(&c->out, GCS_ERR_NOT_FOUND, "no census has met a type of that name");
+		return NULL;
+	}
+	p = gcs_mem_alloc(HISTORY_POINTS * sizeof(*p));
+	if (!p) {
+		gcs_answer_error(&c->out, GCS_ERR_NO_MEMORY, "GCSCOPE_MEMORY is used up");
+		return NULL;
+	}
+	n = gcs_series_read(gcs_rt->series, id, 0, p, HISTORY_POINTS);
+	open_answer(&j, &c->out, GCS_SCHEMA("history"));
+	gcs_json_str(&j, "type", type);
+	gcs_json_array(&j, "points");
+	for (size_t i = 0; i < n; i++) {
+		gcs_json_array(&j, NULL);
+		gcs_json_double(&j, NULL, seconds((uint64_t)(gcs_now_ns() - p[i].t_ns)));
+		gcs_json_u64(&j, NULL, p[i].count);
+		gcs_json_u64(&j, NULL, p[i].bytes);
+		gcs_json_array_end(&j);
+	}
+	gcs_json_array_end(&j);
+	close_answer(&j);
+	gcs_mem_free(p);
+	return NULL;
+}
+
+/* ---- suspects ---- */
+
+static const char *do_suspects(struct gcs_client *c, const struct gcs_request *r)
+{
+	const struct gcs_suspect *x;
+	size_t n = gcs_tracker_list(gcs_rt->tracker, &x);
+	unsigned long limit = 0;
+	struct gcs_json j;
+
+	if (gcs_request_uint(r, "limit", 0, 1000000, &limit))
+		return "limit is a number from 0 to 1000000";
+	if (census_off()) {
+		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, census_off());
+		return NULL;
+	}
+	open_answer(&j, &c->out, GCS_SCHEMA("suspects"));
+	gcs_json_u64(&j, "samples", gcs_rt->censuses);
+	gcs_json_array(&j, "suspects");
+	for (size_t i = 0; i < n && (!limit || i < limit); i++) {
+		gcs_json_object(&j, NULL);
+		gcs_suspect_write(&j, gcs_rt->series, &x[i]);
+		gcs_json_object_end(&j);
+	}
+	gcs_json_array_end(&j);
+	close_answer(&j);
+	return NULL;
+}
+
+/* ---- collect ---- */
+
+void gcs_answer_collect(struct gcs_client *c, const struct gcs_collect_result *r)
+{
+	struct gcs_json j;
+
+	open_answer(&j, &c->out, GCS_SCHEMA("collect"));
+	gcs_json_i64(&j, "generation", r->generation);
+	gcs_json_i64(&j, "collected", r->collected - (long)r->uncollectable);
+	gcs_json_u64(&j, "uncollectable", r->uncollectable);
+	gcs_json_u64(&j, "pause_ns", r->pause_ns);
+	close_answer(&j);
+}
+
+static const char *do_collect(struct gcs_client *c, const struct gcs_request *r)
+{
+	c->generation = GCS_GENERATIONS - 1;
+	if (gcs_request_uint(r, "generation", 0, GCS_GENERATIONS - 1, &c->generation))
+		return "generation is 0, 1 or 2";
+	c->wait = GCS_WAIT_COLLECT;
+	c->asked_ns = gcs_now_ns();
+	return NULL;
+}
+
+/* ---- info and stat ---- */
+
+static const char *do_info(struct gcs_client *c, const struct gcs_request *r)
+{
+	struct gcs_process process;
+	char command[1024];
+	struct gcs_json j;
+
+	(void)r;
+	gcs_process_read(&process);
+	gcs_process_command(command, sizeof(command));
+	open_answer(&j, &c->out, GCS_SCHEMA("info"));
+	gcs_json_i64(&j, "ppid", process.ppid);
+	gcs_json_str(&j, "python", py.version);
+	gcs_json_double(&j, "uptime_s", seconds((uint64_t)(gcs_now_ns() - gcs_rt->attached_ns)));
+	gcs_json_u64(&j, "rss_bytes", process.rss_bytes);
+	gcs_json_u64(&j, "objects", gcs_rt->census.objects);
+	gcs_json_u64(&j, "suspects", gcs_tracker_count(gcs_rt->tracker));
+	gcs_json_str(&j, "command", command);
+	close_answer(&j);
+	return NULL;
+}
+
+static void write_hist(struct gcs_json *j, const char *key, const struct gcs_hist *h)
+{
+	gcs_json_object(j, key);
+	gcs_json_u64(j, "sum", __atomic_load_n(&h->sum, __ATOMIC_RELAXED));
+	gcs_json_u64(j, "p50", gcs_hist_quantile(h, 0.50));
+	gcs_json_u64(j, "p90", gcs_hist_quantile(h, 0.90));
+	gcs_json_u64(j, "p99", gcs_hist_quantile(h, 0.99));
+	gcs_json_u64(j, "max", __atomic_load_n(&h->max, __ATOMIC_RELAXED));
+	gcs_json_object_end(j);
+}
+
+/* The ints that gc.get_threshold() and gc.get_count() read: one word each, so never torn. */
+static void write_counters(struct gcs_json *j, const char *key, bool thresholds)
+{
+	gcs_json_array(j, key);
+	for (int g = 0; gcs_layout.lists && g < GCS_GENERATIONS; g++) {
+		const struct gcs_generation *gen = &gcs_layout.generation[g];
+
+		gcs_json_i64(j, NULL,
+			     __atomic_load_n(thresholds ? &gen->threshold : &gen->count, __ATOMIC_RELAXED));
+	}
+	gcs_json_array_end(j);
+}
+
+static void write_gc(struct gcs_json *j)
+{
+	struct gcs_hook_counts n;
+
+	gcs_json_object(j, "gc");
+	gcs_json_bool(j, "enabled", gcs_rt->gc_enabled);
+	write_counters(j, "thresholds", true);
+	write_counters(j, "counts", false);
+	gcs_json_u64(j, "frozen", gcs_rt->census.frozen);
+	gcs_json_i64(j, "garbage", gcs_rt->garbage);
+	gcs_json_array(j, "generations");
+	for (int g = 0; g < GCS_GENERATIONS; g++) {
+		gcs_hook_counts(g, &n);
+		gcs_json_object(j, NULL);
+		gcs_json_u64(j, "collections", n.collections);
+		gcs_json_u64(j, "collected", n.collected);
+		gcs_json_u64(j, "uncollectable", n.uncollectable);
+		write_hist(j, "pause_ns", &gcs_rt->hook->pause[g]);
+		gcs_json_object_end(j);
+	}
+	gcs_json_array_end(j);
+	gcs_json_object_end(j);
+}
+
+static void write_process(struct gcs_json *j, long blocks)
+{
+	struct gcs_process p;
+
+	gcs_process_read(&p);
+	gcs_json_object(j, "process");
+	gcs_json_u64(j, "rss_bytes", p.rss_bytes);
+	gcs_json_u64(j, "rss_anon_bytes", p.rss_anon_bytes);
+	gcs_json_u64(j, "rss_file_bytes", p.rss_file_bytes);
+	gcs_json_u64(j, "rss_shmem_bytes", p.rss_shmem_bytes);
+	gcs_json_u64(j, "threads", p.threads);
+	if (blocks >= 0)
+		gcs_json_i64(j, "python_blocks", blocks);
+	else
+		gcs_json_null(j, "python_blocks");
+	gcs_json_object_end(j);
+}
+
+static void write_census_cost(struct gcs_json *j)
+{
+	const struct gcs_census_result *r = &gcs_rt->census;
+
+	gcs_json_object(j, "census");
+	gcs_json_u64(j, "count", gcs_rt->censuses);
+	gcs_json_u64(j, "objects", r->objects);
+	gcs_json_u64(j, "held_ns", r->held_ns);
+	gcs_json_u64(j, "cpu_ns", r->cpu_ns);
+	gcs_json_u64(j, "wall_ns", r->wall_ns);
+	gcs_json_u64(j, "slices", r->slices);
+	gcs_json_u64(j, "restarts", r->restarts);
+	gcs_json_bool(j, "exact", r->exact);
+	gcs_json_object_end(j);
+}
+
+static void write_disabled(struct gcs_json *j)
+{
+	const char *feature, *reason;
+
+	gcs_json_array(j, "disabled");
+	for (size_t i = 0; i < gcs_disabled_count(); i++) {
+		gcs_disabled_get(i, &feature, &reason);
+		gcs_json_object(j, NULL);
+		gcs_json_str(j, "feature", feature);
+		gcs_json_str(j, "reason", reason);
+		gcs_json_object_end(j);
+	}
+	gcs_json_array_end(j);
+}
+
+static void write_agent(struct gcs_json *j)
+{
+	gcs_json_object(j, "agent");
+	gcs_json_str(j, "version", GCS_VERSION);
+	gcs_json_double(j, "uptime_s", seconds((uint64_t)(gcs_now_ns() - gcs_rt->attached_ns)));
+	gcs_json_u64(j, "cpu_ns", gcs_loop_cpu_ns());
+	gcs_json_u64(j, "gil_held_ns", gcs_gil.held_ns);
+	gcs_json_u64(j, "max_gil_hold_ns", gcs_gil.hold.max);
+	gcs_json_u64(j, "max_gil_hold_cpu_ns", gcs_gil.max_cpu_ns);
+	write_hist(j, "gil_hold_ns", &gcs_gil.hold);
+	gcs_json_double(j, "budget_percent", gcs_config.budget_percent);
+	gcs_json_double(j, "interval_s", seconds((uint64_t)gcs_config.interval_ns));
+	gcs_json_u64(j, "memory_bytes", gcs_mem_peak());
+	gcs_json_u64(j, "memory_limit_bytes", gcs_mem_limit());
+	gcs_json_u64(j, "dropped_events", gcs_server_dropped() + gcs_ring_lost(&gcs_rt->hook->ring));
+	gcs_json_u64(j, "lost_log_lines", gcs_log_lost());
+	gcs_json_u64(j, "clients", gcs_server_clients());
+	write_census_cost(j);
+	gcs_json_u64(j, "callback_lost", gcs_hook_lost());
+	gcs_json_object(j, "history");
+	gcs_json_u64(j, "bytes", gcs_series_bytes(gcs_rt->series));
+	gcs_json_u64(j, "types", gcs_series_types(gcs_rt->series));
+	gcs_json_u64(j, "dropped_types", gcs_series_dropped(gcs_rt->series));
+	gcs_json_object_end(j);
+	gcs_json_str(j, "settings_complaint", gcs_config.complaint[0] ? gcs_config.complaint : NULL);
+	write_disabled(j);
+	gcs_json_object_end(j);
+}
+
+static const char *do_stat(struct gcs_client *c, const struct gcs_request *r)
+{
+	struct gcs_json j;
+	long blocks = -1;
+
+	(void)r;
+	if (gcs_gil_take()) {
+		gcs_rt_look_gil();
+		if (gcs_rt->census.taken_ns && gcs_rt->census.objects <= CHEAP_BLOCKS)
+			blocks = gcs_attach_blocks_gil();
+		gcs_gil_drop();
+	}
+	open_answer(&j, &c->out, GCS_SCHEMA("stat"));
+	gcs_json_object(&j, "python");
+	gcs_json_str(&j, "version", py.version);
+	gcs_json_bool(&j, "free_threaded", py.free_threaded);
+	gcs_json_bool(&j, "debug", py.debug);
+	gcs_json_object_end(&j);
+	write_gc(&j);
+	write_process(&j, blocks);
+	write_agent(&j);
+	close_answer(&j);
+	return NULL;
+}
+
+/* ---- subscriptions ---- */
+
+static void answer_topics(struct gcs_client *c)
+{
+	static const char *const names[] = {"gc", "census", "suspects", "log", "cycles"};
+	struct gcs_json j;
+
+	open_answer(&j, &c->out, GCS_SCHEMA("subscribed"));
+	gcs_json_array(&j, "topics");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (c->topics & 1u << i)
+			gcs_json_str(&j, NULL, names[i]);
+	gcs_json_array_end(&j);
+	close_answer(&j);
+}
+
+static const char *do_subscribe(struct gcs_client *c, const struct gcs_request *r)
+{
+	const char *list = gcs_request_get(r, "topics");
+	unsigned topics = list ? gcs_request_topics(list) : 0;
+
+	if (!topics)
+		return "topics is a comma list of gc, census, suspects, log, cycles";
+	c->topics |= topics;
+	answer_topics(c);
+	return NULL;
+}
+
+static const char *do_unsubscribe(struct gcs_client *c, const struct gcs_request *r)
+{
+	const char *list = gcs_request_get(r, "topics");
+	unsigned topics = list ? gcs_request_topics(list) : ~0u;
+
+	if (!topics)
+		return "topics is a comma list of gc, census, suspects, log, cycles";
+	c->topics &= ~topics;
+	answer_topics(c);
+	return NULL;
+}
+
+/* ---- dispatch ---- */
+
+#define KEYS_MAX 4
+
+static const struct verb {
+	const char *name;
+	const char *keys[KEYS_MAX];
+	/* Appends the answer or makes the client wait; a complaint about the request otherwise. */
+	const char *(*answer)(struct gcs_client *c, const struct gcs_request *r);
+} verbs[] = {
+	{GCS_VERB_INFO, {NULL}, do_info},
+	{GCS_VERB_STAT, {NULL}, do_stat},
+	{GCS_VERB_CENSUS, {"limit", "sort", "cached", NULL}, do_census},
+	{GCS_VERB_SUSPECTS, {"limit", NULL}, do_suspects},
+	{GCS_VERB_COLLECT, {"generation", NULL}, do_collect},
+	{GCS_VERB_HISTORY, {"type", NULL}, do_history},
+	{GCS_VERB_SUBSCRIBE, {"topics", NULL}, do_subscribe},
+	{GCS_VERB_UNSUBSCRIBE, {"topics", NULL}, do_unsubscribe},
+};
+
+void gcs_answer(struct gcs_client *c, char *line, size_t len)
+{
+	struct gcs_request r;
+	const char *why = NULL;
+
+	while (len && (line[len - 1] == '\r' || line[len - 1] == ' '))
+		len--;
+	if (!len)
+		return; /* an empty line asks nothing */
+	if (gcs_request_parse(&r, line, len, &why)) {
+		gcs_answer_error(&c->out, GCS_ERR_BAD_REQUEST, why);
+		return;
+	}
+	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (strcmp(verbs[i].name, r.verb))
+			continue;
+		if (gcs_request_unknown_key(&r, verbs[i].keys))
+			why = "a key that this verb does not have";
+		else
+			why = verbs[i].answer(c, &r);
+		if (why)
+			gcs_answer_error(&c->out, GCS_ERR_BAD_REQUEST, why);
+		return;
+	}
+	gcs_answer_error(&c->out, GCS_ERR_UNKNOWN_VERB, "there is no such verb; doc/PROTOCOL.md lists them");
+}

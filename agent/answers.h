@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the agent answers: one function per verb, each writing the object that the contract gives.
+ * Agent's thread, without the GIL but for a moment in `stat`.
+ */
+#ifndef GCS_ANSWERS_H
+#define GCS_ANSWERS_H
+
+#include <stddef.h>
+
+#include "attach.h"
+#include "json.h"
+
+struct gcs_client;
+
+enum gcs_sort { GCS_SORT_COUNT, GCS_SORT_BYTES, GCS_SORT_GROWTH };
+
+void gcs_answer_hello(struct gcs_buf *out);
+void gcs_answer_error(struct gcs_buf *out, const char *code, const char *message);
+/* Answers the request of len bytes at line, or makes the client wait. line is taken apart. */
+void gcs_answer(struct gcs_client *c, char *line, size_t len);
+/* The answers that were waited for. */
+void gcs_answer_census(struct gcs_client *c);
+void gcs_answer_collect(struct gcs_client *c, const struct gcs_collect_result *r);
+
+/* "types":[...] of the last census; limit 0 is all. */
+void gcs_answer_types(struct gcs_json *j, enum gcs_sort sort, size_t limit);
+
+#endif

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "attach.h"
+
+#include <stdint.h>
+
+#include "api.h"
+#include "census.h"
+#include "disabled.h"
+#include "fork.h"
+#include "frame.h"
+#include "gil.h"
+#include "hook.h"
+#include "layout.h"
+#include "runtime.h"
+#include "thread.h"
+
+#define POLL_FAST_NS 500000         /* while the interpreter may be starting */
+#define POLL_SLOW_NS 20000000       /* a CPython that is not used for now */
+#define FAST_FOR_NS 2000000000ll
+#define PENDING_FOR_NS 300000000ll  /* then the main thread is taken to be blocked */
+#define COLLECT_FOR_NS 1000000000ll
+
+enum attach_state { NOT_YET, ATTACHED, FAILED };
+
+static enum attach_state state; /* atomic; changed with the GIL */
+static PyObject *gc_isenabled, *gc_collect, *sys_blocks;
+
+bool gcs_attached(void)
+{
+	return __atomic_load_n(&state, __ATOMIC_ACQUIRE) == ATTACHED;
+}
+
+/*
+ * Imports a built-in module without leaving it in sys.modules when it was not there: the application
+ * may look.
+ */
+static PyObject *import_quietly(const char *name)
+{
+	PyObject *modules = py.PyImport_GetModuleDict();
+	bool had = py.PyDict_GetItemString(modules, name) != NULL;
+	PyObject *module = py.PyImport_ImportModule(name);
+
+	if (module && !had)
+		py.PyDict_DelItemString(modules, name);
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+	return module;
+}
+
+static PyObject *function(PyObject *module, const char *name)
+{
+	PyObject *f = module ? py.PyObject_GetAttrString(module, name) : NULL;
+
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+	return f;
+}
+
+static enum attach_state attach_gil(void)
+{
+	PyObject *gc = import_quietly("gc"), *sys = import_quietly("sys"), *total;
+
+	gc_isenabled = function(gc, "isenabled");
+	gc_collect = function(gc, "collect");
+	sys_blocks = function(sys, "getallocatedblocks");
+	total = function(sys, "gettotalrefcount");
+	py.debug = total != NULL;
+	if (total)
+		py.Py_DecRef(total);
+	if (!gc_isenabled || !gc_collect) {
+		gcs_disable("agent", "the gc module has not the functions that it should have");
+		return FAILED;
+	}
+	gcs_layout_probe_gil(gc);
+	gcs_frame_probe_gil();
+	if (!gcs_layout.lists)
+		gcs_disable("census", "the collector's lists cannot be walked here");
+	else
+		gcs_census_prepare_gil();
+	if (gcs_rt_begin_gil()) {
+		gcs_disable("agent", "no memory at attach");
+		return FAILED;
+	}
+	if (gcs_hook_install_gil(gc)) {
+		gcs_disable("agent", "gc.callbacks cannot be extended");
+		return FAILED;
+	}
+	return gcs_fork_install_gil() ? FAILED : ATTACHED;
+}
+
+static int attach_once(void *unused)
+{
+	(void)unused;
+	if (state == NOT_YET)
+		__atomic_store_n(&state, attach_gil(), __ATOMIC_RELEASE);
+	return 0;
+}
+
+static enum attach_state state_now(void)
+{
+	return __atomic_load_n(&state, __ATOMIC_ACQUIRE);
+}
+
+static bool wait_for_interpreter(void)
+{
+	int64_t began = gcs_now_ns();
+
+	while (!py.Py_IsInitialized()) {
+		if (gcs_thread_should_stop())
+			return false;
+		gcs_thread_sleep(gcs_now_ns() - began < FAST_FOR_NS ? POLL_FAST_NS : POLL_SLOW_NS);
+	}
+	return true;
+}
+
+bool gcs_attach_wait(void)
+{
+	int64_t asked;
+
+	if (gcs_attached())
+		return true; /* this process is a forked child of an attached one */
+	if (!wait_for_interpreter())
+		return false;
+	while (py.Py_AddPendingCall(attach_once, NULL)) /* full: the main thread will get to them */
+		gcs_thread_sleep(POLL_FAST_NS);
+	for (asked = gcs_now_ns(); state_now() == NOT_YET; gcs_thread_sleep(POLL_FAST_NS)) {
+		if (gcs_thread_should_stop())
+			return false;
+		if (gcs_now_ns() - asked < PENDING_FOR_NS)
+			continue;
+		if (!gcs_gil_take())
+			return false;
+		attach_once(NULL);
+		gcs_gil_drop();
+	}
+	return gcs_attached();
+}
+
+bool gcs_attach_gc_enabled_gil(void)
+{
+	PyObject *r = py.PyObject_CallObject(gc_isenabled, NULL);
+	bool on = r && py.PyLong_AsLong(r) == 1;
+
+	if (r)
+		py.Py_DecRef(r);
+	return on;
+}
+
+long gcs_attach_blocks_gil(void)
+{
+	PyObject *r = sys_blocks ? py.PyObject_CallObject(sys_blocks, NULL) : NULL;
+	long n = r ? py.PyLong_AsLong(r) : -1;
+
+	if (r)
+		py.Py_DecRef(r);
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+	return n;
+}
+
+/* ---- collections on demand ---- */
+
+enum collect_state { COLLECT_IDLE, COLLECT_ASKED, COLLECT_RUNNING, COLLECT_DONE };
+
+static struct {
+	enum collect_state state; /* atomic: whoever moves ASKED to RUNNING does it */
+	struct gcs_collect_result result;
+	int64_t asked_ns;
+} demand;
+
+static uint64_t uncollectable_so_far(void)
+{
+	struct gcs_hook_counts c;
+	uint64_t n = 0;
+
+	for (int g = 0; g < GCS_GENERATIONS; g++) {
+		gcs_hook_counts(g, &c);
+		n += c.uncollectable;
+	}
+	return n;
+}
+
+/* With the GIL, on the main thread or the agent's. */
+static int collect_once(void *unused)
+{
+	enum collect_state asked = COLLECT_ASKED;
+	uint64_t before = uncollectable_so_far();
+	PyObject *generation, *r;
+
+	(void)unused;
+	if (!__atomic_compare_exchange_n(&demand.state, &asked, COLLECT_RUNNING, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE))
+		return 0;
+	generation = py.PyLong_FromLong(demand.result.generation);
+	r = generation ? py.PyObject_CallFunctionObjArgs(gc_collect, generation, NULL) : NULL;
+	demand.result.collected = r ? py.PyLong_AsLong(r) : 0;
+	demand.result.uncollectable = uncollectable_so_far() - before;
+	demand.result.pause_ns = gcs_hook_last_pause(demand.result.generation);
+	if (r)
+		py.Py_DecRef(r);
+	if (generation)
+		py.Py_DecRef(generation);
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+	__atomic_store_n(&demand.state, COLLECT_DONE, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static enum collect_state demand_state(void)
+{
+	return __atomic_load_n(&demand.state, __ATOMIC_ACQUIRE);
+}
+
+bool gcs_collect_pending(void)
+{
+	return demand_state() != COLLECT_IDLE;
+}
+
+void gcs_collect_forget(void)
+{
+	__atomic_store_n(&demand.state, COLLECT_IDLE, __ATOMIC_RELEASE);
+}
+
+bool gcs_collect_start(int generation)
+{
+	if (gcs_collect_pending())
+		return false;
+	demand.result = (struct gcs_collect_result){.generation = generation};
+	demand.asked_ns = gcs_now_ns();
+	__atomic_store_n(&demand.state, COLLECT_ASKED, __ATOMIC_RELEASE);
+	py.Py_AddPendingCall(collect_once, NULL);
+	return true;
+}
+
+bool gcs_collect_poll(struct gcs_collect_result *out)
+{
+	if (demand_state() == COLLECT_ASKED && gcs_now_ns() - demand.asked_ns > COLLECT_FOR_NS &&
+	    gcs_gil_take()) {
+		collect_once(NULL);
+		gcs_gil_drop();
+	}
+	if (demand_state() != COLLECT_DONE)
+		return false;
+	*out = demand.result;
+	__atomic_store_n(&demand.state, COLLECT_IDLE, __ATOMIC_RELEASE);
+	return true;
+}

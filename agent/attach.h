@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attaching to the interpreter: once per process image, as soon as it is initialised, before the
+ * application's first line when possible.
+ *
+ * The agent's thread waits for Py_IsInitialized() and asks for a pending call, which the main thread
+ * runs between two bytecodes: nothing there can race the interpreter's start or end. A main thread that
+ * runs no bytecode (blocked in C) does not get to it; then, after a while, the agent's thread takes the GIL
+ * and does it itself. Whoever comes first does it, under the GIL.
+ */
+#ifndef GCS_ATTACH_H
+#define GCS_ATTACH_H
+
+#include <stdbool.h>
+
+/* Agent's thread: returns when attached (true), or when it cannot be or must stop (false). */
+bool gcs_attach_wait(void);
+bool gcs_attached(void);
+
+/* Interpreter functions kept from attach; with the GIL, none allocates a GC object. */
+bool gcs_attach_gc_enabled_gil(void);
+long gcs_attach_blocks_gil(void); /* sys.getallocatedblocks(), -1 when it is not there */
+
+/*
+ * gc.collect(generation) on the main thread, where the application expects finalizers to run; on the
+ * agent's thread when the main one does not get to it within a second. Agent's thread: start, then poll.
+ */
+struct gcs_collect_result {
+	int generation;
+	long collected;
+	unsigned long long uncollectable;
+	unsigned long long pause_ns;
+};
+bool gcs_collect_start(int generation); /* false: one is under way */
+bool gcs_collect_poll(struct gcs_collect_result *out); /* true when finished */
+bool gcs_collect_pending(void);
+void gcs_collect_forget(void); /* in a forked child */
+
+#endif

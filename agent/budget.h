@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The budget: how much wall time the agent may hold the GIL, all its work together. A bucket of
+ * nanoseconds that fills at `percent` of wall time and that each hold empties. Background work waits
+ * until the bucket is not negative; what cannot wait (the gc callback, a user's request) overdraws it and
+ * background work pays that back. The bucket holds at most 10 s of filling, so that an idle hour does not
+ * buy a long burst. Pure arithmetic; the caller brings the clock.
+ */
+#ifndef GCS_BUDGET_H
+#define GCS_BUDGET_H
+
+#include <stdint.h>
+
+struct gcs_budget {
+	double percent;
+	int64_t credit_ns;
+	int64_t last_ns;
+};
+
+void gcs_budget_init(struct gcs_budget *b, double percent, int64_t now_ns); /* starts with 1 s of filling */
+void gcs_budget_spend(struct gcs_budget *b, int64_t now_ns, int64_t held_ns);
+/* Nanoseconds until a background hold may begin: 0 when it may now. */
+int64_t gcs_budget_wait(struct gcs_budget *b, int64_t now_ns);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See buf.h. One byte more than `len` is always reserved, for a NUL that is not counted: vsnprintf()
+ * writes one anyway, and a debugger likes it.
+ */
+#include "buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mem.h"
+
+#define FIRST_CAP 256
+
+void gcs_buf_init(struct gcs_buf *b)
+{
+	memset(b, 0, sizeof(*b));
+}
+
+void gcs_buf_fini(struct gcs_buf *b)
+{
+	gcs_mem_free(b->data);
+	gcs_buf_init(b);
+}
+
+void gcs_buf_clear(struct gcs_buf *b)
+{
+	b->len = 0;
+	b->failed = false;
+	if (b->data)
+		b->data[0] = '\0';
+}
+
+/* Room for n more bytes and the NUL. */
+static bool reserve(struct gcs_buf *b, size_t n)
+{
+	size_t need, cap = b->cap ? b->cap : FIRST_CAP;
+	char *data;
+
+	if (b->failed)
+		return false;
+	if (__builtin_add_overflow(b->len, n, &need) || __builtin_add_overflow(need, 1, &need))
+		goto fail;
+	if (need <= b->cap)
+		return true;
+	while (cap < need)
+		if (__builtin_mul_overflow(cap, 2, &cap))
+			goto fail;
+	data = gcs_mem_realloc(b->data, cap);
+	if (!data) {
+		/* Doubling is for speed only: near the limit the exact size may still fit. */
+		cap = need;
+		data = gcs_mem_realloc(b->data, cap);
+	}
+	if (!data)
+		goto fail;
+	b->data = data;
+	b->cap = cap;
+	return true;
+fail:
+	b->failed = true;
+	return false;
+}
+
+void gcs_buf_add(struct gcs_buf *b, const void *data, size_t n)
+{
+	if (!n || !reserve(b, n))
+		return;
+	memcpy(b->data + b->len, data, n);
+	b->len += n;
+	b->data[b->len] = '\0';
+}
+
+void gcs_buf_str(struct gcs_buf *b, const char *s)
+{
+	gcs_buf_add(b, s, strlen(s));
+}
+
+void gcs_buf_printf(struct gcs_buf *b, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	if (!reserve(b, 0))
+		return;
+	va_start(ap, fmt);
+	n = vsnprintf(b->data + b->len, b->cap - b->len, fmt, ap);
+	va_end(ap);
+	if (n >= 0 && (size_t)n >= b->cap - b->len && reserve(b, (size_t)n)) {
+		va_start(ap, fmt);
+		n = vsnprintf(b->data + b->len, b->cap - b->len, fmt, ap);
+		va_end(ap);
+	}
+	if (n < 0)
+		b->failed = true;
+	if (!b->failed)
+		b->len += (size_t)n;
+	b->data[b->len] = '\0';
+}
+
+void gcs_buf_consume(struct gcs_buf *b, size_t n)
+{
+	if (!n)
+		return;
+	if (n > b->len)
+		n = b->len;
+	b->len -= n;
+	if (b->data)
+		memmove(b->data, b->data + n, b->len + 1);
+}

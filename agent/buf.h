@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A byte buffer that grows in the agent's memory. A failed allocation sets `failed` and later appends
+ * do nothing, so that a writer checks once, at the end.
+ */
+#ifndef GCS_BUF_H
+#define GCS_BUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct gcs_buf {
+	char *data;
+	size_t len;
+	size_t cap;
+	bool failed;
+};
+
+void gcs_buf_init(struct gcs_buf *b);
+void gcs_buf_fini(struct gcs_buf *b);
+void gcs_buf_clear(struct gcs_buf *b);                          /* keeps the memory, resets failed */
+void gcs_buf_add(struct gcs_buf *b, const void *data, size_t n);
+void gcs_buf_str(struct gcs_buf *b, const char *s);
+void gcs_buf_printf(struct gcs_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void gcs_buf_consume(struct gcs_buf *b, size_t n);              /* drops the first n bytes */
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The census: how many objects of each type the collector's lists hold.
+ *
+ * The lists are walked in place, PyGC_Head by PyGC_Head, from both ends at once (two chains of cache
+ * misses overlap where one would wait), without touching a reference count. A heap too large for one
+ * short hold of the GIL is walked in slices: where a slice ends, an object of our own, an empty list
+ * that the collector otherwise never sees, is linked into the target's list as a bookmark, and the next
+ * slice goes on from there.
+ *
+ * A bookmark writes to its two neighbours, so where slices end matters to a prefork server, whose pages
+ * are shared: they end, after a fixed number of steps, at the next object whose address has a certain
+ * hash. So the same places are used in each census and no others get dirty.
+ *
+ * Collections go on between slices. A young one moves survivors to an older list: some are met twice or
+ * missed. A full one reorders everything: the census begins again, up to 3 times, then stands as inexact.
+ * Just after a full collection of a small heap the whole census is taken inside the callback: exact.
+ *
+ * States: idle -> running (slices, agent's thread) -> ready (counts complete) -> idle (taken). The GIL
+ * guards idle and running; ready belongs to the agent's thread, without the GIL, until taken.
+ */
+#ifndef GCS_CENSUS_H
+#define GCS_CENSUS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "series.h"
+#include "types.h"
+
+struct gcs_census_result {
+	int64_t taken_ns;      /* monotonic; 0: there was none yet */
+	int64_t realtime_ns;
+	uint64_t objects, bytes;
+	uint64_t frozen;       /* objects in the permanent generation, part of objects */
+	uint64_t unnamed;      /* objects whose type found no room in memory */
+	uint64_t held_ns;      /* wall and CPU time with the GIL held */
+	uint64_t cpu_ns;
+	uint64_t wall_ns;      /* from the first slice to the last */
+	uint32_t slices;
+	uint32_t restarts;
+	bool exact;
+};
+
+enum gcs_census_step { GCS_CENSUS_MORE, GCS_CENSUS_DONE, GCS_CENSUS_BUSY };
+
+/* With the GIL, at attach: makes the bookmarks. Survives forks. 0, or -1 (census disabled). */
+int gcs_census_prepare_gil(void);
+/* For this process, in the agent's memory; names go to `series`. 0 or -ENOMEM. */
+int gcs_census_init(struct gcs_series *series);
+
+bool gcs_census_running(void);
+bool gcs_census_ready(void);
+/* Begins one; false when one is running or ready. */
+bool gcs_census_start(void);
+/*
+ * One slice, with the GIL, of the agent's thread: well below a millisecond. BUSY: a collection is under
+ * way, ask again later. The caller adds the held time with gcs_census_held().
+ */
+enum gcs_census_step gcs_census_slice_gil(void);
+void gcs_census_held(uint64_t wall_ns, uint64_t cpu_ns);
+/* With the GIL: forgets a running census and takes the bookmarks out. Also cleans up after a fork. */
+void gcs_census_abort_gil(void);
+
+/* When ready: moves the counts into the series (one begin..end) and tells the totals. */
+void gcs_census_take(struct gcs_census_result *out);
+
+/* When the callback may take the next census on its own (monotonic; INT64_MAX: never). */
+void gcs_census_welcome(int64_t from_ns, uint64_t expected_ns);
+/* In the stop phase of a full collection. */
+void gcs_census_after_collection_gil(void);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Forks, exits, and what becomes of the agent in them.
+ *
+ * os.fork() and everything on it runs our os.register_at_fork() hooks: the thread is stopped before (its
+ * sockets travel), started again in the parent, and in the child a new agent begins. A fork that Python
+ * does not announce (C code, uWSGI) meets only the pthread_atfork() handlers: the parent's thread goes
+ * on; the child, in which it is unsafe to start anything there and then, begins at its first collection.
+ */
+#ifndef GCS_FORK_H
+#define GCS_FORK_H
+
+#include <stdbool.h>
+
+extern bool gcs_fork_pending; /* a forked child that has no agent yet */
+
+/* Once per process image. */
+void gcs_fork_watch(void);
+/* With the GIL, at attach: the Python-level hooks. 0 or -1. */
+int gcs_fork_install_gil(void);
+/* Counts the forks that led to this process. */
+unsigned gcs_fork_epoch(void);
+
+/* Begins the child's agent. With the GIL. */
+void gcs_fork_begin_child_gil(void);
+static inline void gcs_fork_late_start_gil(void)
+{
+	if (__builtin_expect(gcs_fork_pending, 0))
+		gcs_fork_begin_child_gil();
+}
+
+#endif

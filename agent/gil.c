@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gil.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "api.h"
+
+#define HOLD_OFF_NS 20000000 /* the longest that a fork waits for a hold to end */
+
+struct gcs_gil_stats gcs_gil;
+
+static void *thread_state; /* between holds */
+static int gil_state;
+static bool have_state;
+static int64_t began_ns, began_cpu_ns;
+static bool inside, held_off; /* seq_cst: a Dekker pair with the fork handler */
+
+static int64_t clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+int64_t gcs_now_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+int64_t gcs_realtime_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
+void gcs_gil_init(double budget_percent)
+{
+	memset(&gcs_gil, 0, sizeof(gcs_gil));
+	gcs_budget_init(&gcs_gil.budget, budget_percent, gcs_now_ns());
+}
+
+void gcs_gil_forget(void)
+{
+	have_state = false;
+	__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&held_off, false, __ATOMIC_SEQ_CST);
+}
+
+bool gcs_gil_take(void)
+{
+	if (gcs_api_finalizing())
+		return false;
+	if (have_state) {
+		py.PyEval_RestoreThread(thread_state);
+	} else {
+		gil_state = py.PyGILState_Ensure();
+		have_state = true;
+	}
+	__atomic_store_n(&inside, true, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&held_off, __ATOMIC_SEQ_CST)) {
+		thread_state = py.PyEval_SaveThread();
+		__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
+		return false;
+	}
+	began_ns = gcs_now_ns();
+	began_cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	return true;
+}
+
+void gcs_gil_drop(void)
+{
+	uint64_t cpu = (uint64_t)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - began_cpu_ns);
+	int64_t now = gcs_now_ns();
+	uint64_t held = (uint64_t)(now - began_ns);
+
+	thread_state = py.PyEval_SaveThread();
+	__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
+	gcs_gil.last_ns = held;
+	gcs_gil.last_cpu_ns = cpu;
+	gcs_gil.held_ns += held;
+	gcs_gil.cpu_ns += cpu;
+	if (cpu > gcs_gil.max_cpu_ns)
+		gcs_gil.max_cpu_ns = cpu;
+	gcs_hist_add_hot(&gcs_gil.hold, held);
+	gcs_budget_spend(&gcs_gil.budget, now, (int64_t)held);
+}
+
+void gcs_gil_charge(uint64_t ns)
+{
+	gcs_gil.held_ns += ns;
+	gcs_gil.cpu_ns += ns;
+	gcs_budget_spend(&gcs_gil.budget, gcs_now_ns(), (int64_t)ns);
+}
+
+void gcs_gil_leave(void)
+{
+	if (!have_state || gcs_api_finalizing())
+		return;
+	py.PyEval_RestoreThread(thread_state);
+	py.PyGILState_Release(gil_state);
+	have_state = false;
+}
+
+void gcs_gil_hold_off(void)
+{
+	struct timespec pause = {0, 50000};
+	int64_t until = gcs_now_ns() + HOLD_OFF_NS;
+
+	__atomic_store_n(&held_off, true, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&inside, __ATOMIC_SEQ_CST) && gcs_now_ns() < until)
+		nanosleep(&pause, NULL);
+}
+
+void gcs_gil_allow(void)
+{
+	__atomic_store_n(&held_off, false, __ATOMIC_SEQ_CST);
+}

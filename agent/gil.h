@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The GIL, as the agent's thread takes it: every hold is short, measured, charged to the budget, and
+ * impossible once the interpreter is going down. One thread state serves the thread's whole life.
+ *
+ * A fork that nobody announced (C code, uWSGI) may come while we hold the GIL, and the child would find
+ * it held by a thread that does not exist: the pthread_atfork prepare handler holds us off and waits for
+ * the hold under way, which is short.
+ */
+#ifndef GCS_GIL_H
+#define GCS_GIL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "budget.h"
+#include "hist.h"
+
+struct gcs_gil_stats { /* the agent's thread's */
+	struct gcs_budget budget;
+	struct gcs_hist hold;
+	uint64_t held_ns, cpu_ns;
+	uint64_t max_cpu_ns;
+	uint64_t last_ns, last_cpu_ns; /* of the last hold */
+};
+
+extern struct gcs_gil_stats gcs_gil;
+
+void gcs_gil_init(double budget_percent);
+/* Agent's thread. False: the interpreter is finalizing, or a fork holds us off; try later or never. */
+bool gcs_gil_take(void);
+void gcs_gil_drop(void);
+/* Charges time that others spent with the GIL for us (the callback). */
+void gcs_gil_charge(uint64_t ns);
+/* The thread ends: gives its thread state back. */
+void gcs_gil_leave(void);
+
+/* Around a fork that Python does not know of; any thread. */
+void gcs_gil_hold_off(void);
+void gcs_gil_allow(void);
+void gcs_gil_forget(void); /* in a forked child: the thread and its state are not here */
+
+int64_t gcs_now_ns(void);      /* CLOCK_MONOTONIC */
+int64_t gcs_realtime_ns(void); /* CLOCK_REALTIME */
+
+#endif

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "hook.h"
+
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "census.h"
+#include "fork.h"
+#include "frame.h"
+
+#define RELAXED __ATOMIC_RELAXED
+
+static PyObject *callback, *callbacks, *garbage, *get_stats;
+static PyObject *key_generation, *key_collected, *key_uncollectable;
+
+static struct gcs_hook_shared *shared;
+static struct gcs_hook_counts counts[GCS_GENERATIONS];
+static uint64_t last_pause[GCS_GENERATIONS];
+static uint64_t held_ns, lost_callbacks;
+static bool quiesced;
+
+/* The collection under way; written and read with the GIL. */
+static struct {
+	bool on;
+	int generation;
+	int64_t start_ns;
+	char where[GCS_AT_MAX];
+} current;
+
+static int64_t clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
+}
+
+static void add_hot(uint64_t *counter, uint64_t n)
+{
+	__atomic_store_n(counter, __atomic_load_n(counter, RELAXED) + n, RELAXED);
+}
+
+/* gettid() once per thread and process. */
+static int32_t thread_id_hot(void)
+{
+	static __thread int32_t tid __attribute__((tls_model("initial-exec")));
+	static __thread unsigned epoch __attribute__((tls_model("initial-exec")));
+
+	if (!tid || epoch != gcs_fork_epoch()) {
+		tid = (int32_t)syscall(SYS_gettid);
+		epoch = gcs_fork_epoch();
+	}
+	return tid;
+}
+
+static uint64_t info_number(PyObject *info, PyObject *key)
+{
+	PyObject *v = py.PyDict_GetItemWithError(info, key);
+	long n = v ? py.PyLong_AsLong(v) : 0;
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+static void on_start(PyObject *info)
+{
+	current.generation = (int)info_number(info, key_generation);
+	if (current.generation >= GCS_GENERATIONS)
+		current.generation = GCS_GENERATIONS - 1;
+	gcs_frame_here_hot(current.where, sizeof(current.where));
+	current.on = true;
+}
+
+static void on_stop(PyObject *info, int64_t now)
+{
+	int g = current.generation;
+	uint64_t pause = (uint64_t)(now - current.start_ns);
+	uint64_t collected = info_number(info, key_collected);
+	uint64_t uncollectable = info_number(info, key_uncollectable);
+	struct gcs_gc_event *e;
+
+	current.on = false;
+	add_hot(&counts[g].collections, 1);
+	add_hot(&counts[g].collected, collected);
+	add_hot(&counts[g].uncollectable, uncollectable);
+	__atomic_store_n(&last_pause[g], pause, RELAXED);
+	if (!shared)
+		return;
+	gcs_hist_add_hot(&shared->pause[g], pause);
+	e = gcs_ring_reserve_hot(&shared->ring);
+	if (!e)
+		return;
+	e->start_ns = current.start_ns;
+	e->pause_ns = pause;
+	e->realtime_ns = clock_ns(CLOCK_REALTIME);
+	e->collected = collected;
+	e->uncollectable = uncollectable;
+	e->generation = g;
+	e->thread = thread_id_hot();
+	memcpy(e->at, current.where, sizeof(e->at));
+	gcs_ring_commit_hot(&shared->ring);
+}
+
+/*
+ * gc.callbacks: called with ("start" | "stop", {"generation": .., "collected": .., "uncollectable": ..}).
+ */
+static PyObject *on_gc(PyObject *self, PyObject *const *args, Py_ssize_t n)
+{
+	int64_t begin, end;
+
+	(void)self;
+	if (quiesced || n != 2)
+		goto out;
+	begin = clock_ns(CLOCK_MONOTONIC);
+	if (py.PyUnicode_ReadChar(args[0], 2) == 'a') {
+		gcs_fork_late_start_gil();
+		on_start(args[1]);
+		end = current.start_ns = clock_ns(CLOCK_MONOTONIC);
+	} else if (current.on) {
+		on_stop(args[1], begin);
+		if (current.generation == GCS_GENERATIONS - 1)
+			gcs_census_after_collection_gil();
+		end = clock_ns(CLOCK_MONOTONIC);
+	} else {
+		goto out; /* installed in the middle of a collection */
+	}
+	add_hot(&held_ns, (uint64_t)(end - begin));
+out:
+	py.Py_IncRef(py._Py_NoneStruct);
+	return py._Py_NoneStruct;
+}
+
+static struct gcs_method_def callback_def = {
+	"gcscope_callback", (void *)on_gc, GCS_METH_FASTCALL,
+	"gcscope: counts collections. Called by the garbage collector."};
+
+/* So that counts + what gc.get_stats() had before us = gc.get_stats(). */
+static void read_baseline(void)
+{
+	static const char *const names[] = {"collections", "collected", "uncollectable"};
+	PyObject *list = py.PyObject_CallObject(get_stats, NULL);
+
+	for (int g = 0; list && g < GCS_GENERATIONS && g < py.PyList_Size(list); g++) {
+		PyObject *d = py.PyList_GetItem(list, g);
+		uint64_t *to[] = {&counts[g].collections, &counts[g].collected,
+				  &counts[g].uncollectable};
+
+		for (int i = 0; i < 3; i++) {
+			PyObject *v = py.PyDict_GetItemString(d, names[i]);
+
+			if (v)
+				__atomic_store_n(to[i], (uint64_t)py.PyLong_AsLong(v), RELAXED);
+		}
+	}
+	if (list)
+		py.Py_DecRef(list);
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+}
+
+int gcs_hook_install_gil(PyObject *gc)
+{
+	callbacks = py.PyObject_GetAttrString(gc, "callbacks");
+	garbage = py.PyObject_GetAttrString(gc, "garbage");
+	get_stats = py.PyObject_GetAttrString(gc, "get_stats");
+	key_generation = py.PyUnicode_InternFromString("generation");
+	key_collected = py.PyUnicode_InternFromString("collected");
+	key_uncollectable = py.PyUnicode_InternFromString("uncollectable");
+	callback = py.PyCFunction_NewEx(&callback_def, NULL, NULL);
+	if (!callbacks || !garbage || !get_stats || !key_generation || !key_collected ||
+	    !key_uncollectable || !callback) {
+		py.PyErr_Clear();
+		return -1;
+	}
+	read_baseline();
+	if (py.PyList_Insert(callbacks, 0, callback)) {
+		py.PyErr_Clear();
+		return -1;
+	}
+	return 0;
+}
+
+void gcs_hook_share(struct gcs_hook_shared *to)
+{
+	shared = to;
+}
+
+void gcs_hook_quiesce(void)
+{
+	quiesced = true;
+	shared = NULL;
+}
+
+void gcs_hook_counts(int g, struct gcs_hook_counts *out)
+{
+	out->collections = __atomic_load_n(&counts[g].collections, RELAXED);
+	out->collected = __atomic_load_n(&counts[g].collected, RELAXED);
+	out->uncollectable = __atomic_load_n(&counts[g].uncollectable, RELAXED);
+}
+
+bool gcs_hook_collecting(void)
+{
+	return current.on;
+}
+
+uint64_t gcs_hook_full_collections(void)
+{
+	return __atomic_load_n(&counts[GCS_GENERATIONS - 1].collections, RELAXED);
+}
+
+uint64_t gcs_hook_take_held(void)
+{
+	static uint64_t taken; /* the agent's thread */
+	uint64_t now = __atomic_load_n(&held_ns, RELAXED), delta = now - taken;
+
+	taken = now;
+	return delta;
+}
+
+uint64_t gcs_hook_last_pause(int g)
+{
+	return __atomic_load_n(&last_pause[g], RELAXED);
+}
+
+Py_ssize_t gcs_hook_garbage_gil(void)
+{
+	return py.PyList_Size(garbage);
+}
+
+bool gcs_hook_present_gil(void)
+{
+	Py_ssize_t n = py.PyList_Size(callbacks);
+
+	for (Py_ssize_t i = 0; i < n; i++)
+		if (py.PyList_GetItem(callbacks, i) == callback)
+			return true;
+	return false;
+}
+
+void gcs_hook_repair_gil(void)
+{
+	if (quiesced || gcs_hook_present_gil())
+		return;
+	current.on = false; /* a stop that we did not see */
+	read_baseline();
+	if (py.PyList_Insert(callbacks, 0, callback))
+		py.PyErr_Clear();
+	else
+		lost_callbacks++;
+}
+
+uint64_t gcs_hook_lost(void)
+{
+	return lost_callbacks;
+}

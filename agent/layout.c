@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "layout.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "disabled.h"
+#include "gcscope/protocol.h"
+#include "sizes.h"
+
+/* Py_TPFLAGS_*: part of the stable ABI, except the two of the pre-header (3.11+, unused before). */
+#define TPFLAG_PREHEADER ((1ul << 3) | (1ul << 4))
+#define TPFLAG_HEAPTYPE (1ul << 9)
+#define TPFLAG_HAVE_GC (1ul << 14)
+#define TPFLAG_LONG_SUBCLASS (1ul << 24)
+#define TPFLAG_LIST_SUBCLASS (1ul << 25)
+#define TPFLAG_DICT_SUBCLASS (1ul << 29)
+#define TPFLAG_TYPE_SUBCLASS (1ul << 31)
+
+struct gcs_layout gcs_layout;
+
+static PyObject *name_module;
+
+static PyObject *call1(PyObject *callable, PyObject *arg)
+{
+	return py.PyObject_CallFunctionObjArgs(callable, arg, NULL);
+}
+
+/* An int attribute or result as a long, dropping the reference; -1 on any failure. */
+static long take_long(PyObject *o)
+{
+	long v = -1;
+
+	if (o) {
+		v = py.PyLong_AsLong(o);
+		py.Py_DecRef(o);
+	}
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+	return v;
+}
+
+static long attr_long(PyObject *o, const char *name)
+{
+	return take_long(py.PyObject_GetAttrString(o, name));
+}
+
+static uint64_t hash_text(const char *s)
+{
+	uint64_t h = 14695981039346656037ull;
+
+	for (size_t i = 0; i < GCS_NAME_MAX && s[i]; i++)
+		h = (h ^ (unsigned char)s[i]) * 1099511628211ull;
+	return h;
+}
+
+/* ---- types ---- */
+
+static bool type_fields_agree(PyObject *type, const char *name)
+{
+	const char *tp_name = gcs_load_ptr(type, gcs_layout.tp_name);
+	PyObject *mro = py.PyObject_GetAttrString(type, "__mro__");
+	bool same_mro = mro == gcs_load_ptr(type, gcs_layout.tp_mro);
+
+	if (mro)
+		py.Py_DecRef(mro);
+	return !strcmp(tp_name, name) && same_mro &&
+	       (long)(intptr_t)gcs_load_ptr(type, gcs_layout.tp_basicsize) ==
+		       attr_long(type, "__basicsize__") &&
+	       (long)(intptr_t)gcs_load_ptr(type, gcs_layout.tp_itemsize) ==
+		       attr_long(type, "__itemsize__") &&
+	       (unsigned long)(uintptr_t)gcs_load_ptr(type, gcs_layout.tp_flags) ==
+		       py.PyType_GetFlags(type);
+}
+
+/* A class written in Python that every interpreter has from its first moment. */
+static PyObject *some_heap_type(void)
+{
+	PyObject *modules = py.PyImport_GetModuleDict();
+	PyObject *bootstrap = modules ? py.PyDict_GetItemString(modules, "_frozen_importlib") : NULL;
+	PyObject *spec = bootstrap ? py.PyObject_GetAttrString(bootstrap, "ModuleSpec") : NULL;
+
+	if (!spec)
+		py.PyErr_Clear();
+	return spec;
+}
+
+/*
+ * ht_name, ht_slots, ht_qualname stand in this order behind a size that grew over the versions: look
+ * for the two objects that __name__ and __qualname__ return, two words apart.
+ */
+static uint16_t find_qualname(PyObject *heap_type, long type_size)
+{
+	PyObject *name = py.PyObject_GetAttrString(heap_type, "__name__");
+	PyObject *qualname = py.PyObject_GetAttrString(heap_type, "__qualname__");
+	uint16_t found = 0;
+
+	for (long off = gcs_layout.tp_mro + 8; name && qualname && off + 24 <= type_size; off += 8)
+		if (gcs_load_ptr(heap_type, off) == name &&
+		    gcs_load_ptr(heap_type, off + 16) == qualname) {
+			found = off + 16;
+			break;
+		}
+	if (name)
+		py.Py_DecRef(name);
+	if (qualname)
+		py.Py_DecRef(qualname);
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+	return found;
+}
+
+static bool heap_type_agrees(PyObject *heap_type)
+{
+	PyObject *dict = gcs_load_ptr(heap_type, gcs_layout.tp_dict);
+	PyObject *module = py.PyObject_GetAttrString(heap_type, "__module__");
+	bool ok = dict && gcs_type_of(dict) == py.PyDict_Type && module &&
+		  py.PyDict_GetItemWithError(dict, name_module) == module;
+
+	if (module)
+		py.Py_DecRef(module);
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+	return ok;
+}
+
+static void probe_types(PyObject *list)
+{
+	struct gcs_layout *l = &gcs_layout;
+	PyObject *heap_type;
+	uint16_t base;
+
+	if (gcs_load_ptr(list, 8) == py.PyList_Type)
+		l->ob_type = 8;
+	else if (gcs_load_ptr(list, 24) == py.PyList_Type)
+		l->ob_type = 24;
+	else {
+		gcs_disable("types", "the type of an object stands at no known place");
+		return;
+	}
+	base = l->ob_type + 16; /* PyVarObject */
+	l->tp_name = base;
+	l->tp_basicsize = base + 8;
+	l->tp_itemsize = base + 16;
+	l->tp_flags = base + 144;
+	l->tp_dict = base + 240;
+	l->tp_mro = base + 320;
+	if (!type_fields_agree(py.PyList_Type, "list") || !type_fields_agree(py.PyDict_Type, "dict") ||
+	    !type_fields_agree(py.PyTuple_Type, "tuple")) {
+		gcs_disable("types", "the fields of a type do not verify");
+		return;
+	}
+	heap_type = some_heap_type();
+	if (!heap_type || !heap_type_agrees(heap_type)) {
+		gcs_disable("types", "the dict of a class does not verify");
+		return;
+	}
+	l->ht_qualname = find_qualname(heap_type, attr_long(py.PyType_Type, "__basicsize__"));
+	py.Py_DecRef(heap_type);
+	if (!l->ht_qualname) {
+		gcs_disable("types", "the qualified name of a class was not found");
+		return;
+	}
+	l->types = true;
+}
+
+void gcs_type_identify_gil(PyObject *type, struct gcs_type_identity *out)
+{
+	const struct gcs_layout *l = &gcs_layout;
+	bool heap = (uintptr_t)gcs_load_ptr(type, l->tp_flags) & TPFLAG_HEAPTYPE;
+
+	out->name = gcs_load_ptr(type, l->tp_name);
+	out->qualname = heap ? gcs_load_ptr(type, l->ht_qualname) : NULL;
+	out->dict = heap ? gcs_load_ptr(type, l->tp_dict) : NULL;
+	out->mro = gcs_load_ptr(type, l->tp_mro);
+	out->text = hash_text(out->name);
+}
+
+/* The UTF-8 of an exact str, or NULL. */
+static const char *text_of(PyObject *o)
+{
+	const char *s = NULL;
+
+	if (o && gcs_type_of(o) == py.PyUnicode_Type)
+		s = py.PyUnicode_AsUTF8AndSize(o, NULL);
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear(); /* lone surrogates */
+	return s;
+}
+
+/* Cuts at a character's border and says so with "...". */
+static void copy_name(char *out, size_t size, const char *module, const char *name)
+{
+	size_t n;
+
+	if (size > GCS_NAME_MAX + 1)
+		size = GCS_NAME_MAX + 1;
+	n = (size_t)snprintf(out, size, "%s%s%s", module ? module : "", module ? "." : "", name);
+	if (n < size)
+		return;
+	n = size - 4;
+	while (n > 0 && ((unsigned char)out[n] & 0xC0) == 0x80)
+		n--;
+	memcpy(out + n, "...", 4);
+}
+
+void gcs_type_name_gil(PyObject *type, char *out, size_t size)
+{
+	const struct gcs_layout *l = &gcs_layout;
+	const char *tp_name = gcs_load_ptr(type, l->tp_name);
+	const char *module = NULL, *qualname;
+	PyObject *error[3];
+
+	if (!((uintptr_t)gcs_load_ptr(type, l->tp_flags) & TPFLAG_HEAPTYPE)) {
+		if (!strncmp(tp_name, "builtins.", 9))
+			tp_name += 9;
+		copy_name(out, size, NULL, tp_name);
+		return;
+	}
+	/* The C API must not meet, nor lose, an exception that is under way in this thread. */
+	py.PyErr_Fetch(&error[0], &error[1], &error[2]);
+	if (gcs_load_ptr(type, l->tp_dict))
+		module = text_of(py.PyDict_GetItemWithError(gcs_load_ptr(type, l->tp_dict), name_module));
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+	qualname = text_of(gcs_load_ptr(type, l->ht_qualname));
+	py.PyErr_Restore(error[0], error[1], error[2]);
+	if (module && !strcmp(module, "builtins"))
+		module = NULL;
+	copy_name(out, size, module, qualname ? qualname : tp_name);
+}
+
+/* ---- sizes ---- */
+
+/* From 3.11 on these have an item size, but a weak reference list where a var object has its length. */
+static bool is_generator(PyObject *type)
+{
+	const char *name = gcs_load_ptr(type, gcs_layout.tp_name);
+
+	return !strcmp(name, "generator") || !strcmp(name, "coroutine") || !strcmp(name, "async_generator");
+}
+
+void gcs_type_shape_gil(PyObject *type, struct gcs_type_shape *out)
+{
+	const struct gcs_layout *l = &gcs_layout;
+	unsigned long flags = (uintptr_t)gcs_load_ptr(type, l->tp_flags);
+
+	out->basic = (uint32_t)(uintptr_t)gcs_load_ptr(type, l->tp_basicsize);
+	out->item = (uint32_t)(uintptr_t)gcs_load_ptr(type, l->tp_itemsize);
+	if ((flags & TPFLAG_HAVE_GC) && !py.free_threaded)
+		out->basic += sizeof(struct gcs_gc_head);
+	if (flags & TPFLAG_PREHEADER)
+		out->basic += 16;
+	out->kind = out->item && !is_generator(type) ? GCS_SIZE_VAR : GCS_SIZE_FIXED;
+	if (flags & TPFLAG_LONG_SUBCLASS)
+		out->kind = GCS_SIZE_INT;
+	else if (flags & TPFLAG_LIST_SUBCLASS)
+		out->kind = l->size_list ? GCS_SIZE_LIST : GCS_SIZE_FIXED;
+	else if (flags & TPFLAG_DICT_SUBCLASS)
+		out->kind = l->size_dict ? GCS_SIZE_DICT : GCS_SIZE_FIXED;
+	else if ((type == py.PySet_Type || type == py.PyFrozenSet_Type) && l->size_set)
+		out->kind = GCS_SIZE_SET;
+}
+
+static bool size_agrees(PyObject *getsizeof, PyObject *o)
+{
+	struct gcs_type_shape shape;
+
+	gcs_type_shape_gil(gcs_type_of(o), &shape);
+	return (long)(shape.basic + gcs_object_extra_hot(o, &shape)) == take_long(call1(getsizeof, o));
+}
+
+/* Tries a container at several fillings; `add` puts the int i into it. */
+static bool container_agrees(PyObject *getsizeof, PyObject *o, void (*add)(PyObject *, long))
+{
+	bool ok = o != NULL;
+
+	for (long i = 0; ok && i <= 300; i++) {
+		if (i == 0 || i == 3 || i == 9 || i == 300)
+			ok = size_agrees(getsizeof, o);
+		add(o, i);
+	}
+	if (o)
+		py.Py_DecRef(o);
+	return ok;
+}
+
+static void add_to_list(PyObject *list, long i)
+{
+	PyObject *v = py.PyLong_FromLong(i);
+
+	py.PyList_Append(list, v);
+	py.Py_DecRef(v);
+}
+
+static void add_to_set(PyObject *set, long i)
+{
+	PyObject *v = py.PyLong_FromLong(i);
+
+	py.PySet_Add(set, v);
+	py.Py_DecRef(v);
+}
+
+static void add_to_dict(PyObject *dict, long i)
+{
+	PyObject *v = py.PyLong_FromLong(i);
+	char key[16];
+
+	snprintf(key, sizeof(key), "k%ld", i);
+	py.PyDict_SetItemString(dict, key, v);
+	py.Py_DecRef(v);
+}
+
+/* Each formula is switched on, tried, and off again when sys.getsizeof() disagrees. */
+static void probe_sizes(void)
+{
+	struct gcs_layout *l = &gcs_layout;
+	PyObject *sys = py.PyImport_ImportModule("sys");
+	PyObject *getsizeof = sys ? py.PyObject_GetAttrString(sys, "getsizeof") : NULL;
+
+	if (!getsizeof) {
+		py.PyErr_Clear();
+		gcs_disable("container_sizes", "there is no sys.getsizeof to verify them with");
+		return;
+	}
+	l->size_list = l->size_dict = l->size_set = true;
+	l->size_list = container_agrees(getsizeof, py.PyList_New(0), add_to_list);
+	l->size_dict = container_agrees(getsizeof, py.PyDict_New(), add_to_dict);
+	l->size_set = container_agrees(getsizeof, py.PySet_New(NULL), add_to_set);
+	if (!l->size_list || !l->size_dict || !l->size_set)
+		gcs_disable("container_sizes", "the buffers of %s%s%sdo not verify",
+			    l->size_list ? "" : "list ", l->size_dict ? "" : "dict ",
+			    l->size_set ? "" : "set ");
+	py.Py_DecRef(getsizeof);
+	py.Py_DecRef(sys);
+}
+
+/* ---- lists ---- */
+
+static bool is_head(const struct gcs_gc_head *g)
+{
+	return (uintptr_t)g - gcs_layout.heads_lo < gcs_layout.heads_size;
+}
+
+/* Length of a list of at most max objects, checking that each link is answered; -1 when one is not. */
+static long list_length(const struct gcs_gc_head *head, long max)
+{
+	const struct gcs_gc_head *g = gcs_gc_next(head), *before = head;
+	long n = 0;
+
+	while (g != head) {
+		if (!g || is_head(g) || gcs_gc_prev(g) != before)
+			return -1;
+		if (n++ == max)
+			return max;
+		before = g;
+		g = gcs_gc_next(g);
+	}
+	return n;
+}
+
+static bool thresholds_agree(PyObject *gc)
+{
+	PyObject *f = py.PyObject_GetAttrString(gc, "get_threshold");
+	PyObject *t = f ? py.PyObject_CallObject(f, NULL) : NULL;
+	bool ok = t != NULL;
+
+	for (int i = 0; ok && i < GCS_GENERATIONS; i++)
+		ok = py.PyLong_AsLong(py.PyTuple_GetItem(t, i)) == gcs_layout.generation[i].threshold;
+	if (t)
+		py.Py_DecRef(t);
+	if (f)
+		py.Py_DecRef(f);
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+	return ok;
+}
+
+static long api_length(PyObject *get_objects, long generation)
+{
+	PyObject *which = py.PyLong_FromLong(generation);
+	PyObject *r = call1(get_objects, which);
+	long n = r ? (long)py.PyList_Size(r) : -1;
+
+	py.Py_DecRef(which);
+	if (r)
+		py.Py_DecRef(r);
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+	return n;
+}
+
+/* Above this many objects the old generation is checked link by link for its first part only. */
+#define VERIFY_MAX 50000
+
+static bool close_to(long a, long b)
+{
+	return a >= 0 && b >= 0 && labs(a - b) <= 4; /* what the call itself makes */
+}
+
+static bool lengths_agree(PyObject *gc)
+{
+	PyObject *get_objects = py.PyObject_GetAttrString(gc, "get_objects");
+	long young = list_length(gcs_layout.list[0], VERIFY_MAX);
+	long older = list_length(gcs_layout.list[1], VERIFY_MAX);
+	long oldest = list_length(gcs_layout.list[2], VERIFY_MAX);
+	bool ok = get_objects && young >= 0 && older >= 0 && oldest >= 0 &&
+		  list_length(gcs_layout.list[3], VERIFY_MAX) >= 0;
+
+	if (ok && young < VERIFY_MAX)
+		ok = close_to(young, api_length(get_objects, 0));
+	/* The two halves of the old space change places in the incremental collector: compare sums. */
+	if (ok && older + oldest < VERIFY_MAX)
+		ok = close_to(older + oldest,
+			      api_length(get_objects, 1) + api_length(get_objects, 2));
+	if (get_objects)
+		py.Py_DecRef(get_objects);
+	return ok;
+}
+
+static const char *probe_lists(PyObject *list, PyObject *gc)
+{
+	struct gcs_layout *l = &gcs_layout;
+	struct gcs_gc_head *g = (struct gcs_gc_head *)list - 1;
+	struct gcs_generation *young = (struct gcs_generation *)gcs_gc_next(g);
+
+	if (!young || gcs_gc_prev(&young->head) != g)
+		return "a fresh object does not lead to the young generation";
+	l->generation = young;
+	for (int i = 0; i < GCS_GENERATIONS; i++)
+		l->list[i] = &young[i].head;
+	if (!thresholds_agree(gc))
+		return "the thresholds do not verify";
+	/* Behind the generations stands a pointer to the young one, except in 3.14.0 to 3.14.4. */
+	if (*(void **)&young[3] == young)
+		l->list[3] = (struct gcs_gc_head *)((void **)&young[3] + 1);
+	else
+		l->list[3] = &young[3].head;
+	l->heads_lo = (uintptr_t)young;
+	l->heads_size = (uintptr_t)(l->list[3] + 1) - l->heads_lo;
+	if (!gcs_gc_next(l->list[3]) || !gcs_gc_prev(l->list[3]) ||
+	    gcs_gc_prev(gcs_gc_next(l->list[3])) != l->list[3])
+		return "the permanent generation does not verify";
+	if (!lengths_agree(gc))
+		return "the lengths of the lists do not verify";
+	l->lists = true;
+	return NULL;
+}
+
+void gcs_layout_probe_gil(PyObject *gc)
+{
+	PyObject *list = py.PyList_New(0);
+	const char *why = "the types do not verify";
+
+	name_module = py.PyUnicode_InternFromString("__module__");
+	if (!list || !name_module) {
+		py.PyErr_Clear();
+		gcs_disable("types", "no memory at attach");
+		return;
+	}
+	probe_types(list);
+	if (py.free_threaded) {
+		gcs_disable("gc_lists", "a free-threaded build has none");
+	} else if (gcs_layout.types) {
+		why = probe_lists(list, gc);
+	}
+	if (!py.free_threaded && why)
+		gcs_disable("gc_lists", "%s", why);
+	py.Py_DecRef(list);
+	if (gcs_layout.types)
+		probe_sizes();
+}

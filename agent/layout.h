@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything the agent knows of CPython's structs, and the only place that knows it (frames: frame.c).
+ *
+ * Nothing here trusts a version number. gcs_layout_probe_gil() tries each layout on fresh objects of its
+ * own and compares with what the public API says of them; what does not verify is turned off with a
+ * reason (gcs_disable) and its reader is never called.
+ *
+ * The picture, GIL builds: an object with a PyGC_Head has two words before it (next, prev, with flag
+ * bits in the low bits); the generations are lists of these, their heads in one array of
+ * { next, prev, int threshold, int count }, 24 bytes each, the permanent generation behind them.
+ */
+#ifndef GCS_LAYOUT_H
+#define GCS_LAYOUT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api.h"
+
+#define GCS_GENERATIONS 3
+#define GCS_LISTS 4 /* young, two older, permanent */
+
+struct gcs_gc_head {
+	uintptr_t next;
+	uintptr_t prev;
+};
+
+/* Low bits of a link: finalized, collecting, unreachable, old space (3.14.0 to 3.14.4). */
+#define GCS_LINK_MASK (~(uintptr_t)7)
+
+static inline struct gcs_gc_head *gcs_gc_next(const struct gcs_gc_head *g)
+{
+	return (struct gcs_gc_head *)(g->next & GCS_LINK_MASK);
+}
+
+static inline struct gcs_gc_head *gcs_gc_prev(const struct gcs_gc_head *g)
+{
+	return (struct gcs_gc_head *)(g->prev & GCS_LINK_MASK);
+}
+
+struct gcs_generation {
+	struct gcs_gc_head head;
+	int threshold;
+	int count;
+};
+
+/* What of an object's size is not tp_basicsize. */
+enum gcs_size_kind { GCS_SIZE_FIXED, GCS_SIZE_VAR, GCS_SIZE_LIST, GCS_SIZE_DICT, GCS_SIZE_SET, GCS_SIZE_INT };
+
+struct gcs_type_shape {
+	enum gcs_size_kind kind;
+	uint32_t basic; /* basicsize with GC head and pre-header */
+	uint32_t item;
+};
+
+struct gcs_layout {
+	bool types;                         /* ob_type, tp_* as below hold */
+	bool lists;                         /* gc lists may be walked */
+	struct gcs_generation *generation;  /* the young one; the others follow */
+	struct gcs_gc_head *list[GCS_LISTS];
+	uintptr_t heads_lo, heads_size;     /* address range that holds every head */
+	bool size_list, size_dict, size_set;
+	uint16_t ob_type, tp_name, tp_basicsize, tp_itemsize, tp_flags, tp_dict, tp_mro;
+	uint16_t ht_qualname;               /* 0 when not found */
+};
+
+extern struct gcs_layout gcs_layout;
+
+/* With the GIL, once, at attach; `gc` is the gc module. */
+void gcs_layout_probe_gil(PyObject *gc);
+
+static inline void *gcs_load_ptr(const void *base, uint16_t offset)
+{
+	return *(void *const *)((const char *)base + offset);
+}
+
+static inline PyObject *gcs_type_of(const void *object)
+{
+	return gcs_load_ptr(object, gcs_layout.ob_type);
+}
+
+/* The members of a type that a type born at the same address would hardly share. */
+struct gcs_type_identity {
+	const void *name, *qualname, *dict, *mro;
+	uint64_t text; /* hash of tp_name's bytes */
+};
+
+void gcs_type_identify_gil(PyObject *type, struct gcs_type_identity *out);
+/* "module.qualname", bare for builtins, cut to GCS_NAME_MAX; runs no Python code. */
+void gcs_type_name_gil(PyObject *type, char *out, size_t size);
+void gcs_type_shape_gil(PyObject *type, struct gcs_type_shape *out);
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the library begins, in whatever process it was preloaded into. Most of these hold no Python
+ * (LD_PRELOAD is inherited by every child): there the constructor looks up two symbols and is done.
+ *
+ * With a CPython it registers the built-in module, which must be done before the interpreter starts, and
+ * begins the agent's thread, which waits for the interpreter and attaches (attach.c).
+ */
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "api.h"
+#include "disabled.h"
+#include "fork.h"
+#include "mem.h"
+#include "pymodule.h"
+#include "runtime.h"
+#include "server.h"
+#include "thread.h"
+
+/* What `nm -D` and a debugger may look for; the only symbol that is exported. */
+__attribute__((visibility("default"))) extern const char gcscope_agent_version[];
+const char gcscope_agent_version[] = GCS_VERSION;
+
+static const char *setting(const char *name)
+{
+	return getenv(name);
+}
+
+static void begin_agent(void *handle)
+{
+	const char *missing;
+
+	if (gcs_api_load(handle, &missing))
+		return; /* a CPython before 3.8, or something that only looks like one */
+	if (py.major != 3 || py.minor < 8)
+		return;
+	gcs_config_read(&gcs_config, setting);
+	gcs_server_settings(getenv("GCSCOPE_SOCKET_DIR"), getenv("XDG_RUNTIME_DIR"));
+	if (gcs_mem_init(gcs_config.memory_bytes))
+		return;
+	if (gcs_config.cycles != GCS_CYCLES_OFF)
+		gcs_disable("cycles", "this version does not capture cycles");
+	if (gcs_config.sites_bytes != GCS_SITES_OFF)
+		gcs_disable("sites", "this version does not sample allocations");
+	gcs_fork_watch();
+	if (!py.Py_IsInitialized())
+		gcs_pymodule_register();
+	gcs_thread_start();
+}
+
+__attribute__((constructor)) static void on_load(void)
+{
+	const char *disable = getenv("GCSCOPE_DISABLE");
+
+	if (getauxval(AT_SECURE) || (disable && !strcmp(disable, "1")))
+		return;
+	if (gcs_api_present(RTLD_DEFAULT))
+		begin_agent(RTLD_DEFAULT);
+}

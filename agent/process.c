@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "process.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Reads at most size - 1 bytes and ends them; the length, 0 when there is nothing to read. */
+static size_t read_file(const char *path, char *out, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n, total = 0;
+
+	out[0] = '\0';
+	if (fd < 0)
+		return 0;
+	while ((size_t)total < size - 1 && (n = read(fd, out + total, size - 1 - (size_t)total)) > 0)
+		total += n;
+	close(fd);
+	out[total] = '\0';
+	return (size_t)total;
+}
+
+/* The number behind "\n<key>:", 0 when the line is not there. */
+static uint64_t field(const char *text, const char *key)
+{
+	const char *p = text;
+	size_t n = strlen(key);
+	uint64_t v = 0;
+
+	while ((p = strchr(p, '\n'))) {
+		p++;
+		if (strncmp(p, key, n) || p[n] != ':')
+			continue;
+		for (p += n + 1; *p == ' ' || *p == '\t'; p++)
+			;
+		while (*p >= '0' && *p <= '9')
+			v = v * 10 + (uint64_t)(*p++ - '0');
+		break;
+	}
+	return v;
+}
+
+void gcs_process_read(struct gcs_process *out)
+{
+	char text[4096];
+	uint64_t threads;
+
+	read_file("/proc/self/status", text, sizeof(text));
+	out->rss_bytes = field(text, "VmRSS") * 1024;
+	out->rss_anon_bytes = field(text, "RssAnon") * 1024;
+	out->rss_file_bytes = field(text, "RssFile") * 1024;
+	out->rss_shmem_bytes = field(text, "RssShmem") * 1024;
+	threads = field(text, "Threads");
+	out->threads = threads ? threads - 1 : 0;
+	out->ppid = (pid_t)field(text, "PPid");
+}
+
+void gcs_process_command(char *out, size_t size)
+{
+	size_t n = read_file("/proc/self/cmdline", out, size);
+
+	while (n && !out[n - 1])
+		n--;
+	for (size_t i = 0; i < n; i++)
+		if (!out[i])
+			out[i] = ' ';
+}
+
+uint64_t gcs_process_thread_cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}

@@ -1,0 +1,788 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * See series.h. Two levels of history per type, both written as the censuses come in, so that nothing has to
+ * be moved from one to the other later:
+ *
+ * - fine: every change, for the last hour or GCS_SERIES_FULL censuses;
+ * - coarse: one point per five minutes for a day, the minimum of each (floors are what leaks show in).
+ *
+ * A level is a base point, held in the type, and a chain of small chunks of (time step, count step, bytes
+ * step) as variable-length integers, 3 to 6 bytes for what is usual: only changes are stored. Time is the
+ * number of the census, or of the five-minute slot; tables turn those into nanoseconds. Before its base a
+ * level is 0. Forgetting folds the oldest chunk into the base once all of it is out of the window.
+ *
+ * Under pressure (max_bytes, or no memory) first go the histories of the types that moved least recently,
+ * whole; if all types that have one moved lately, the fine window of all becomes shorter instead, since
+ * dropping would take whole histories in turn from types that need them again at once.
+ */
+#include "series.h"
+
+#include <string.h>
+
+#include "mem.h"
+
+#define SLOT_NS 300000000000ll /* five minutes */
+#define SLOTS 290              /* of the coarse table: a day and a bit */
+#define BLOCK_TYPES 128        /* types are allocated in blocks, which never move */
+#define MAX_BLOCKS 8192
+#define NAME_PAGE 4096
+#define CHUNK_DATA 96
+#define POINT_MAX 25 /* bytes of the longest encoded point */
+#define LATELY 30    /* censuses: a type that moved within is not dropped while others can pay */
+#define FINE_MIN 120 /* censuses: the fine window is not made shorter than this */
+#define OVERHEAD 16  /* bytes that mem.c adds to a block */
+
+struct chunk {
+	struct chunk *next;
+	uint32_t last; /* time of the last point in it */
+	uint32_t len;
+	uint8_t data[CHUNK_DATA];
+};
+
+struct value {
+	uint32_t time;
+	uint64_t count;
+	uint64_t bytes;
+};
+
+struct level {
+	struct chunk *head, *tail;
+	struct value base;
+	struct value last; /* the newest point: what the next step is taken from */
+};
+
+struct type {
+	const char *name;
+	uint32_t hash;
+	uint32_t epoch; /* the census (begin) that put_count belongs to */
+	uint64_t put_count, put_bytes;
+	uint64_t count, bytes, max_count;
+	int64_t first_ns;
+	uint32_t moved;       /* census of the last change, plus one; 0: never */
+	uint32_t fine_since;  /* nothing is known before: the history was dropped then */
+	uint32_t slot_since;
+	bool met;
+	struct level fine, coarse;
+	struct value slot; /* minimum so far of the slot in which the type last changed */
+};
+
+struct name_page {
+	struct name_page *next;
+	size_t used, size;
+	char text[];
+};
+
+struct gcs_series {
+	size_t max_bytes, bytes, dropped;
+	struct type *block[MAX_BLOCKS];
+	size_t ntypes;
+	int32_t *table; /* open addressing, id + 1; a power of two */
+	size_t table_size;
+	struct name_page *names;
+
+	uint32_t epoch;
+	bool open; /* between begin and end */
+	const struct type *busy; /* its history is being written: not to be dropped */
+	int64_t now_ns;
+
+	size_t censuses;
+	size_t fine_max;     /* censuses of the fine window */
+	uint32_t fine_first; /* oldest census of the window */
+	int64_t fine_ns[GCS_SERIES_FULL];
+
+	size_t slots; /* ever begun; the current one is slots - 1 */
+	uint32_t slot_first;
+	int64_t slot_ns[SLOTS];       /* of its last census */
+	uint32_t slot_census[SLOTS];  /* its first census */
+};
+
+static struct type *type_at(const struct gcs_series *s, size_t id)
+{
+	return &s->block[id / BLOCK_TYPES][id % BLOCK_TYPES];
+}
+
+/* Memory, counted. */
+
+static void *take(struct gcs_series *s, size_t size)
+{
+	void *p;
+
+	if (s->bytes + size + OVERHEAD > s->max_bytes)
+		return NULL;
+	p = gcs_mem_calloc(1, size);
+	if (p)
+		s->bytes += size + OVERHEAD;
+	return p;
+}
+
+static void release(struct gcs_series *s, void *p, size_t size)
+{
+	if (!p)
+		return;
+	gcs_mem_free(p);
+	s->bytes -= size + OVERHEAD;
+}
+
+/* Points. */
+
+static size_t put_varint(uint8_t *out, uint64_t v)
+{
+	size_t n = 0;
+
+	for (; v >= 0x80; v >>= 7)
+		out[n++] = (uint8_t)(v | 0x80);
+	out[n++] = (uint8_t)v;
+	return n;
+}
+
+static uint64_t get_varint(const uint8_t **p)
+{
+	uint64_t v = 0;
+	unsigned shift = 0;
+
+	for (; **p & 0x80; shift += 7)
+		v |= (uint64_t)(*(*p)++ & 0x7f) << shift;
+	return v | (uint64_t)*(*p)++ << shift;
+}
+
+/* Small steps either way become small numbers. */
+static uint64_t zigzag(uint64_t from, uint64_t to)
+{
+	uint64_t d = to - from;
+
+	return d << 1 ^ (0 - (d >> 63));
+}
+
+static uint64_t unzigzag(uint64_t from, uint64_t z)
+{
+	return from + (z >> 1 ^ (0 - (z & 1)));
+}
+
+static size_t encode(uint8_t *out, const struct value *from, const struct value *to)
+{
+	size_t n = put_varint(out, to->time - from->time);
+
+	n += put_varint(out + n, zigzag(from->count, to->count));
+	return n + put_varint(out + n, zigzag(from->bytes, to->bytes));
+}
+
+static void decode(const uint8_t **p, struct value *v)
+{
+	v->time += (uint32_t)get_varint(p);
+	v->count = unzigzag(v->count, get_varint(p));
+	v->bytes = unzigzag(v->bytes, get_varint(p));
+}
+
+/* Levels. */
+
+static void level_start(struct level *l, uint32_t time, uint64_t count, uint64_t bytes)
+{
+	l->base = (struct value){ time, count, bytes };
+	l->last = l->base;
+}
+
+static void level_clear(struct gcs_series *s, struct level *l)
+{
+	struct chunk *c, *next;
+
+	for (c = l->head; c; c = next) {
+		next = c->next;
+		release(s, c, sizeof(*c));
+	}
+	l->head = l->tail = NULL;
+}
+
+/* Fold chunks that lie wholly at or before the time `first` into the base. */
+static void level_forget(struct gcs_series *s, struct level *l, uint32_t first)
+{
+	const uint8_t *p;
+	struct chunk *c;
+
+	while ((c = l->head) && c->last <= first) {
+		for (p = c->data; p < c->data + c->len;)
+			decode(&p, &l->base);
+		l->head = c->next;
+		if (!l->head)
+			l->tail = NULL;
+		release(s, c, sizeof(*c));
+	}
+}
+
+static bool drop_something(struct gcs_series *s);
+
+static struct chunk *new_chunk(struct gcs_series *s)
+{
+	struct chunk *c;
+
+	do
+		c = take(s, sizeof(*c));
+	while (!c && drop_something(s));
+	return c;
+}
+
+/* Append a point; false when there is no memory, and no other history to take it from. */
+static bool level_add(struct gcs_series *s, struct level *l, const struct value *v)
+{
+	struct chunk *c = l->tail;
+
+	if (v->count == l->last.count && v->bytes == l->last.bytes)
+		return true;
+	if (!l->head && v->time == l->base.time) { /* no point yet: correct the base */
+		level_start(l, v->time, v->count, v->bytes);
+		return true;
+	}
+	if (!c || c->len + POINT_MAX > CHUNK_DATA) {
+		c = new_chunk(s);
+		if (!c)
+			return false;
+		/* Making room may have forgotten chunks of this very level. */
+		if (l->tail)
+			l->tail->next = c;
+		else
+			l->head = c;
+		l->tail = c;
+	}
+	c->len += (uint32_t)encode(c->data + c->len, &l->last, v);
+	c->last = v->time;
+	l->last = *v;
+	return true;
+}
+
+/* Forgetting under pressure. */
+
+static uint32_t current_slot(const struct gcs_series *s)
+{
+	return s->slots ? (uint32_t)(s->slots - 1) : 0;
+}
+
+/* Begin the history of t anew: with what it had, since what comes now is a change from that. */
+static void restart_history(struct gcs_series *s, struct type *t)
+{
+	level_clear(s, &t->fine);
+	level_clear(s, &t->coarse);
+	t->fine_since = (uint32_t)s->censuses;
+	t->slot_since = current_slot(s);
+	level_start(&t->fine, t->fine_since, t->count, t->bytes);
+	level_start(&t->coarse, t->slot_since, t->count, t->bytes);
+	t->slot = t->coarse.base;
+	s->dropped++;
+}
+
+static struct type *least_recent(struct gcs_series *s)
+{
+	struct type *t, *found = NULL;
+	size_t id;
+
+	for (id = 0; id < s->ntypes; id++) {
+		t = type_at(s, id);
+		if (t != s->busy && (t->fine.head || t->coarse.head) && (!found || t->moved < found->moved))
+			found = t;
+	}
+	return found;
+}
+
+static void forget_fine(struct gcs_series *s)
+{
+	size_t id;
+
+	for (id = 0; id < s->ntypes; id++)
+		level_forget(s, &type_at(s, id)->fine, s->fine_first);
+}
+
+/* Take an eighth off the fine window; false when it is as short as may be. */
+static bool shorten_fine(struct gcs_series *s)
+{
+	size_t have = s->censuses - s->fine_first;
+
+	if (have <= FINE_MIN)
+		return false;
+	s->fine_max = have - have / 8 > FINE_MIN ? have - have / 8 : FINE_MIN;
+	s->fine_first = (uint32_t)(s->censuses - s->fine_max);
+	forget_fine(s);
+	return true;
+}
+
+static bool drop_something(struct gcs_series *s)
+{
+	struct type *t = least_recent(s);
+
+	if (!t)
+		return false;
+	if (t->moved + LATELY < s->censuses || !shorten_fine(s))
+		restart_history(s, t);
+	return true;
+}
+
+/* Types. */
+
+static uint32_t hash_of(const char *name)
+{
+	uint32_t h = 2166136261u; /* FNV-1a */
+
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 16777619u;
+	return h ^ h >> 15;
+}
+
+/* Where the name is in the table, or the empty place where it belongs. */
+static size_t probe(const struct gcs_series *s, const char *name, uint32_t hash)
+{
+	size_t mask = s->table_size - 1, i = hash & mask;
+	const struct type *t;
+
+	for (; s->table[i]; i = (i + 1) & mask) {
+		t = type_at(s, (size_t)s->table[i] - 1);
+		if (t->hash == hash && !strcmp(t->name, name))
+			break;
+	}
+	return i;
+}
+
+static bool grow_table(struct gcs_series *s)
+{
+	size_t size = s->table_size * 2, id, i;
+	int32_t *table = take(s, size * sizeof(*table));
+
+	if (!table)
+		return false;
+	release(s, s->table, s->table_size * sizeof(*table));
+	s->table = table;
+	s->table_size = size;
+	for (id = 0; id < s->ntypes; id++) {
+		i = type_at(s, id)->hash & (size - 1);
+		while (table[i])
+			i = (i + 1) & (size - 1);
+		table[i] = (int32_t)id + 1;
+	}
+	return true;
+}
+
+static const char *copy_name(struct gcs_series *s, const char *name)
+{
+	size_t len = strlen(name) + 1;
+	struct name_page *page = s->names;
+	char *text;
+
+	if (!page || page->size - page->used < len) {
+		size_t size = len > NAME_PAGE / 4 ? len : NAME_PAGE;
+
+		page = take(s, sizeof(*page) + size);
+		if (!page)
+			return NULL;
+		page->size = size;
+		page->next = s->names;
+		s->names = page;
+	}
+	text = page->text + page->used;
+	memcpy(text, name, len);
+	page->used += len;
+	return text;
+}
+
+/* Room for one more type, in the table and in the blocks. Histories make way for it. */
+static bool room_for_type(struct gcs_series *s)
+{
+	size_t b = s->ntypes / BLOCK_TYPES;
+
+	if (b >= MAX_BLOCKS)
+		return false;
+	while (s->ntypes * 4 >= s->table_size * 3 && !grow_table(s))
+		if (!drop_something(s))
+			return false;
+	while (!s->block[b]) {
+		s->block[b] = take(s, BLOCK_TYPES * sizeof(struct type));
+		if (!s->block[b] && !drop_something(s))
+			return false;
+	}
+	return true;
+}
+
+int32_t gcs_series_find(const struct gcs_series *s, const char *name)
+{
+	return s->table[probe(s, name, hash_of(name))] - 1;
+}
+
+int32_t gcs_series_intern(struct gcs_series *s, const char *name)
+{
+	int32_t id = gcs_series_find(s, name);
+	struct type *t;
+	const char *copy;
+
+	if (id >= 0)
+		return id;
+	if (!room_for_type(s))
+		return -1;
+	while (!(copy = copy_name(s, name)))
+		if (!drop_something(s))
+			return -1;
+	id = (int32_t)s->ntypes++;
+	t = type_at(s, (size_t)id);
+	t->name = copy;
+	t->hash = hash_of(name);
+	s->table[probe(s, name, t->hash)] = id + 1;
+	return id;
+}
+
+size_t gcs_series_types(const struct gcs_series *s)
+{
+	return s->ntypes;
+}
+
+static bool known(const struct gcs_series *s, int32_t id)
+{
+	return id >= 0 && (size_t)id < s->ntypes;
+}
+
+void gcs_series_now(const struct gcs_series *s, int32_t id, struct gcs_type_now *out)
+{
+	const struct type *t;
+
+	memset(out, 0, sizeof(*out));
+	out->name = "";
+	if (!known(s, id))
+		return;
+	t = type_at(s, (size_t)id);
+	out->name = t->name;
+	out->count = t->count;
+	out->bytes = t->bytes;
+	out->max_count = t->max_count;
+	out->first_ns = t->first_ns;
+}
+
+struct gcs_series *gcs_series_new(size_t max_bytes)
+{
+	struct gcs_series *s;
+
+	if (max_bytes < sizeof(*s) + OVERHEAD)
+		return NULL;
+	s = gcs_mem_calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->max_bytes = max_bytes;
+	s->bytes = sizeof(*s) + OVERHEAD;
+	s->fine_max = GCS_SERIES_FULL;
+	s->table_size = 256;
+	s->table = take(s, s->table_size * sizeof(*s->table));
+	if (!s->table) {
+		gcs_mem_free(s);
+		return NULL;
+	}
+	return s;
+}
+
+void gcs_series_free(struct gcs_series *s)
+{
+	struct name_page *page, *next;
+	size_t id, b;
+
+	if (!s)
+		return;
+	for (id = 0; id < s->ntypes; id++) {
+		level_clear(s, &type_at(s, id)->fine);
+		level_clear(s, &type_at(s, id)->coarse);
+	}
+	for (b = 0; b < MAX_BLOCKS && s->block[b]; b++)
+		gcs_mem_free(s->block[b]);
+	for (page = s->names; page; page = next) {
+		next = page->next;
+		gcs_mem_free(page);
+	}
+	gcs_mem_free(s->table);
+	gcs_mem_free(s);
+}
+
+/* Censuses. */
+
+void gcs_series_begin(struct gcs_series *s, int64_t t_ns)
+{
+	if (s->censuses && t_ns < s->now_ns)
+		t_ns = s->now_ns;
+	s->now_ns = t_ns;
+	s->epoch++; /* what a census that never ended has put is forgotten */
+	s->open = true;
+}
+
+void gcs_series_put(struct gcs_series *s, int32_t id, uint64_t count, uint64_t bytes)
+{
+	struct type *t;
+
+	if (!s->open || !known(s, id))
+		return;
+	t = type_at(s, (size_t)id);
+	if (t->epoch != s->epoch) {
+		t->epoch = s->epoch;
+		t->put_count = t->put_bytes = 0;
+	}
+	t->put_count += count;
+	t->put_bytes += bytes;
+}
+
+/* Enter the current census, number s->censuses, into the tables of times; move the windows on. */
+static void advance_time(struct gcs_series *s)
+{
+	size_t slot = s->slots;
+	size_t have;
+
+	s->fine_ns[s->censuses % GCS_SERIES_FULL] = s->now_ns;
+	if (!slot || s->slot_ns[(slot - 1) % SLOTS] / SLOT_NS != s->now_ns / SLOT_NS) {
+		s->slot_census[slot % SLOTS] = (uint32_t)s->censuses;
+		slot = ++s->slots;
+	}
+	s->slot_ns[(slot - 1) % SLOTS] = s->now_ns;
+
+	have = s->censuses + 1 - s->fine_first;
+	while (have > s->fine_max ||
+	       (have > 1 && s->fine_ns[s->fine_first % GCS_SERIES_FULL] < s->now_ns - GCS_SERIES_HOUR_NS)) {
+		s->fine_first++;
+		have--;
+	}
+	while (s->slots - s->slot_first > SLOTS - 1 ||
+	       (s->slots - s->slot_first > 1 &&
+		s->slot_ns[s->slot_first % SLOTS] < s->now_ns - GCS_SERIES_DAY_NS))
+		s->slot_first++;
+}
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* The slots before the current one are over for t: its minimum, then the value that stood until now. */
+static bool close_slot(struct gcs_series *s, struct type *t, uint32_t now)
+{
+	struct value stood = { t->slot.time + 1, t->count, t->bytes };
+
+	return level_add(s, &t->coarse, &t->slot) && (stood.time >= now || level_add(s, &t->coarse, &stood));
+}
+
+static bool record_coarse(struct gcs_series *s, struct type *t, uint64_t count, uint64_t bytes)
+{
+	uint32_t now = current_slot(s);
+
+	if (t->slot.time != now) {
+		if (!close_slot(s, t, now))
+			return false;
+		t->slot = (struct value){ now, count, bytes };
+		if (s->slot_census[now % SLOTS] == s->censuses)
+			return true; /* the slot's first census: the old value is not of this slot */
+		count = t->count;
+		bytes = t->bytes;
+	}
+	t->slot.count = min_u64(t->slot.count, count);
+	t->slot.bytes = min_u64(t->slot.bytes, bytes);
+	return true;
+}
+
+/* The first census that finds the type: no change to be stored, the base says it all. */
+static void meet(struct gcs_series *s, struct type *t)
+{
+	uint32_t now = current_slot(s);
+	bool whole = s->slot_census[now % SLOTS] == s->censuses;
+
+	t->met = true;
+	t->first_ns = s->now_ns;
+	level_start(&t->fine, (uint32_t)s->censuses, t->put_count, t->put_bytes);
+	/* Earlier censuses of this slot found none of it. */
+	level_start(&t->coarse, now, whole ? t->put_count : 0, whole ? t->put_bytes : 0);
+	t->slot = t->coarse.base;
+	if (s->censuses)
+		t->moved = (uint32_t)s->censuses + 1;
+}
+
+static void change(struct gcs_series *s, struct type *t, uint64_t count, uint64_t bytes)
+{
+	struct value v = { (uint32_t)s->censuses, count, bytes };
+
+	bool kept;
+
+	t->moved = (uint32_t)s->censuses + 1;
+	s->busy = t;
+	kept = record_coarse(s, t, count, bytes) && level_add(s, &t->fine, &v);
+	s->busy = NULL;
+	t->count = count;
+	t->bytes = bytes;
+	if (!kept)
+		restart_history(s, t);
+}
+
+static void end_type(struct gcs_series *s, struct type *t)
+{
+	bool found = t->epoch == s->epoch;
+	uint64_t count = found ? t->put_count : 0;
+	uint64_t bytes = found ? t->put_bytes : 0;
+
+	if (!t->met) {
+		if (!found)
+			return;
+		meet(s, t);
+	} else if (count != t->count || bytes != t->bytes) {
+		change(s, t, count, bytes);
+	}
+	t->count = count;
+	t->bytes = bytes;
+	t->max_count = max_u64(t->max_count, count);
+}
+
+void gcs_series_end(struct gcs_series *s)
+{
+	struct type *t;
+	size_t id;
+
+	if (!s->open)
+		return;
+	s->open = false;
+	advance_time(s);
+	for (id = 0; id < s->ntypes; id++) {
+		t = type_at(s, id);
+		level_forget(s, &t->fine, s->fine_first);
+		level_forget(s, &t->coarse, s->slot_first);
+		end_type(s, t);
+	}
+	s->censuses++;
+	/* The pressure is off: let the fine window become longer again. */
+	if (s->fine_max < GCS_SERIES_FULL && s->bytes < s->max_bytes / 4 * 3)
+		s->fine_max++;
+}
+
+size_t gcs_series_censuses(const struct gcs_series *s)
+{
+	return s->censuses;
+}
+
+/* Reading. */
+
+struct cursor {
+	const struct chunk *chunk;
+	const uint8_t *p;
+	struct value v;    /* valid from v.time on */
+	struct value next; /* the point after it */
+	bool more;         /* there is one */
+};
+
+static void cursor_step(struct cursor *c)
+{
+	c->v = c->next;
+	while (c->chunk && c->p == c->chunk->data + c->chunk->len) {
+		c->chunk = c->chunk->next;
+		c->p = c->chunk ? c->chunk->data : NULL;
+	}
+	c->more = c->chunk != NULL;
+	if (c->more)
+		decode(&c->p, &c->next);
+}
+
+static void cursor_init(struct cursor *c, const struct level *l)
+{
+	c->chunk = l->head;
+	c->p = l->head ? l->head->data : NULL;
+	c->next = l->base;
+	cursor_step(c);
+}
+
+/* The value at a time; times must not go back. */
+static struct value cursor_at(struct cursor *c, uint32_t time)
+{
+	while (c->more && c->next.time <= time)
+		cursor_step(c);
+	return time < c->v.time ? (struct value){ time, 0, 0 } : c->v;
+}
+
+/* The range of slots and of censuses that a reader gets: slots first..end, then censuses first..end. */
+struct range {
+	uint32_t slot, slot_end;
+	uint32_t fine, fine_end;
+};
+
+static size_t range_size(const struct range *r)
+{
+	return (size_t)(r->slot_end - r->slot) + (r->fine_end - r->fine);
+}
+
+static struct range range_of(const struct gcs_series *s, const struct type *t, int64_t from_ns, size_t max)
+{
+	struct range r = { s->slot_first, s->slot_first, s->fine_first, (uint32_t)s->censuses };
+	size_t skip;
+
+	if (r.fine < t->fine_since)
+		r.fine = t->fine_since;
+	if (r.slot < t->slot_since)
+		r.slot = t->slot_since;
+	/* A slot counts when all of it is older than the fine part. */
+	r.slot_end = r.slot;
+	while (r.slot_end < s->slots && r.fine < r.fine_end &&
+	       s->slot_ns[r.slot_end % SLOTS] < s->fine_ns[r.fine % GCS_SERIES_FULL])
+		r.slot_end++;
+	while (r.slot < r.slot_end && s->slot_ns[r.slot % SLOTS] < from_ns)
+		r.slot++;
+	while (r.fine < r.fine_end && s->fine_ns[r.fine % GCS_SERIES_FULL] < from_ns)
+		r.fine++;
+	skip = range_size(&r) > max ? range_size(&r) - max : 0;
+	if (skip <= r.slot_end - r.slot) {
+		r.slot += (uint32_t)skip;
+	} else {
+		r.fine += (uint32_t)skip - (r.slot_end - r.slot);
+		r.slot = r.slot_end;
+	}
+	return r;
+}
+
+static struct gcs_point coarse_point(const struct gcs_series *s, const struct type *t, struct cursor *c,
+				     uint32_t slot)
+{
+	struct value v = cursor_at(c, slot);
+
+	/* The slot of the last change is still in t->slot; since then the value stands. */
+	if (slot == t->slot.time)
+		v = t->slot;
+	else if (slot > t->slot.time)
+		v = (struct value){ slot, t->count, t->bytes };
+	return (struct gcs_point){ s->slot_ns[slot % SLOTS], v.count, v.bytes };
+}
+
+size_t gcs_series_read(const struct gcs_series *s, int32_t id, int64_t from_ns, struct gcs_point *out, size_t max)
+{
+	const struct type *t;
+	struct gcs_point *start = out;
+	struct cursor c;
+	struct range r;
+	struct value v;
+
+	if (!known(s, id))
+		return 0;
+	t = type_at(s, (size_t)id);
+	r = range_of(s, t, from_ns, max);
+	cursor_init(&c, &t->coarse);
+	for (; r.slot < r.slot_end; r.slot++)
+		*out++ = coarse_point(s, t, &c, r.slot);
+	cursor_init(&c, &t->fine);
+	for (; r.fine < r.fine_end; r.fine++) {
+		v = cursor_at(&c, r.fine);
+		*out++ = (struct gcs_point){ s->fine_ns[r.fine % GCS_SERIES_FULL], v.count, v.bytes };
+	}
+	return (size_t)(out - start);
+}
+
+bool gcs_series_moved(const struct gcs_series *s, int32_t id, size_t n)
+{
+	const struct type *t;
+
+	if (!known(s, id))
+		return false;
+	t = type_at(s, (size_t)id);
+	return t->moved && s->censuses - (t->moved - 1) <= n;
+}
+
+size_t gcs_series_bytes(const struct gcs_series *s)
+{
+	return s->bytes;
+}
+
+size_t gcs_series_dropped(const struct gcs_series *s)
+{
+	return s->dropped;
+}

@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "server.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "answers.h"
+#include "events.h"
+#include "gil.h"
+#include "mem.h"
+#include "paths.h"
+#include "runtime.h"
+
+#define BACKLOG 64
+#define READS_PER_TURN 8 /* requests of one client before the next has its turn */
+
+static struct {
+	int listener;
+	struct gcs_client *client[GCS_CLIENTS_MAX]; /* NULL: free */
+	size_t nclients;
+	uint64_t dropped;
+	unsigned topics; /* of all clients together */
+	char dir[108];
+	char path[108];
+} server = {.listener = -1};
+
+/* Read once: later the environment is the application's to change, on its own threads. */
+static struct {
+	char socket_dir[128], runtime_dir[128]; /* longer than any socket's name may be */
+} settings;
+
+void gcs_server_settings(const char *socket_dir, const char *runtime_dir)
+{
+	snprintf(settings.socket_dir, sizeof(settings.socket_dir), "%s", socket_dir ? socket_dir : "");
+	snprintf(settings.runtime_dir, sizeof(settings.runtime_dir), "%s", runtime_dir ? runtime_dir : "");
+}
+
+bool gcs_server_is_open(void)
+{
+	return server.listener >= 0;
+}
+
+const char *gcs_server_path(void)
+{
+	return server.path;
+}
+
+size_t gcs_server_clients(void)
+{
+	return server.nclients;
+}
+
+uint64_t gcs_server_dropped(void)
+{
+	return server.dropped;
+}
+
+bool gcs_server_wants(unsigned topic)
+{
+	return server.topics & topic;
+}
+
+/* ---- the socket ---- */
+
+static int listen_at(const char *path)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int rc, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	memcpy(a.sun_path, path, strlen(path) + 1);
+	unlink(path); /* an earlier image of this very process: exec keeps pid and start time */
+	/* The umask is the whole process's and not ours to change: the directory (0700) guards the moment. */
+	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || chmod(path, 0600) || listen(fd, BACKLOG)) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+int gcs_server_open(void)
+{
+	uid_t uid = geteuid();
+	int rc = gcs_socket_dir(server.dir, sizeof(server.dir), settings.socket_dir,
+				settings.runtime_dir, uid);
+
+	if (!rc)
+		rc = gcs_socket_dir_make(server.dir, uid);
+	if (!rc)
+		rc = gcs_socket_path(server.path, sizeof(server.path), server.dir, getpid(),
+				     gcs_start_time(getpid()));
+	if (!rc)
+		rc = listen_at(server.path);
+	if (rc < 0) {
+		server.path[0] = '\0';
+		return rc;
+	}
+	server.listener = rc;
+	gcs_server_sweep();
+	return 0;
+}
+
+/* getdents64() by hand: opendir() would use the target's heap. */
+void gcs_server_sweep(void)
+{
+	struct entry {
+		uint64_t ino;
+		int64_t off;
+		unsigned short reclen;
+		unsigned char type;
+		char name[];
+	};
+	char block[4096] __attribute__((aligned(8)));
+	int fd = server.dir[0] ? open(server.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	unsigned long long start;
+	pid_t pid;
+	long n;
+
+	if (fd < 0)
+		return;
+	while ((n = syscall(SYS_getdents64, fd, block, sizeof(block))) > 0)
+		for (long at = 0; at < n;) {
+			struct entry *e = (struct entry *)(block + at);
+
+			at += e->reclen;
+			if (!gcs_socket_name_parse(e->name, &pid, &start) && pid != getpid() &&
+			    gcs_start_time(pid) != start)
+				unlinkat(fd, e->name, 0);
+		}
+	close(fd);
+}
+
+/* ---- clients ---- */
+
+static void recount(void)
+{
+	server.topics = 0;
+	server.nclients = 0;
+	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++)
+		if (server.client[i]) {
+			server.topics |= server.client[i]->topics;
+			server.nclients++;
+		}
+}
+
+static void drop(size_t i)
+{
+	close(server.client[i]->fd);
+	gcs_buf_fini(&server.client[i]->out);
+	gcs_mem_free(server.client[i]);
+	server.client[i] = NULL;
+	recount();
+}
+
+static bool may_connect(int fd)
+{
+	struct ucred peer;
+	socklen_t n = sizeof(peer);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) &&
+	       (peer.uid == geteuid() || peer.uid == 0);
+}
+
+/* Not a client: one line, sent as far as it goes, and no more. */
+static void refuse(int fd)
+{
+	struct gcs_buf b;
+
+	gcs_buf_init(&b);
+	gcs_answer_error(&b, GCS_ERR_UNAVAILABLE, "32 clients are connected already");
+	if (!b.failed && send(fd, b.data, b.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		errno = 0;
+	gcs_buf_fini(&b);
+	close(fd);
+}
+
+static void accept_client(void)
+{
+	int fd = accept4(server.listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct gcs_client *c;
+	size_t i = 0;
+
+	if (fd < 0)
+		return;
+	if (!may_connect(fd)) {
+		close(fd);
+		return;
+	}
+	while (i < GCS_CLIENTS_MAX && server.client[i])
+		i++;
+	c = i < GCS_CLIENTS_MAX ? gcs_mem_calloc(1, sizeof(*c)) : NULL;
+	if (!c) {
+		refuse(fd);
+		return;
+	}
+	c->fd = fd;
+	gcs_buf_init(&c->out);
+	server.client[i] = c;
+	gcs_answer_hello(&c->out);
+	recount();
+}
+
+static size_t unsent(const struct gcs_client *c)
+{
+	return c->out.len - c->sent;
+}
+
+/* False: the client is gone. */
+static bool flush(struct gcs_client *c)
+{
+	while (unsent(c)) {
+		ssize_t n = send(c->fd, c->out.data + c->sent, unsent(c), MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR;
+		c->sent += (size_t)n;
+	}
+	gcs_buf_clear(&c->out);
+	c->sent = 0;
+	return true;
+}
+
+static void tell_losses(struct gcs_client *c)
+{
+	struct gcs_json j;
+
+	if (!c->lost || unsent(c))
+		return;
+	gcs_json_init(&j, &c->out);
+	gcs_json_head(&j, GCS_SCHEMA("events"));
+	gcs_json_str(&j, "event", "dropped");
+	gcs_json_u64(&j, "count", c->lost);
+	gcs_json_object_end(&j);
+	gcs_buf_str(&c->out, "\n");
+	c->lost = 0;
+}
+
+void gcs_server_publish(unsigned topic, const char *line, size_t n)
+{
+	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++) {
+		struct gcs_client *c = server.client[i];
+
+		if (!c || !(c->topics & topic) || c->doomed)
+			continue;
+		tell_losses(c);
+		if (unsent(c) + n > GCS_QUEUE_EVENTS) {
+			c->lost++;
+			server.dropped++;
+			continue;
+		}
+		gcs_buf_add(&c->out, line, n);
+	}
+}
+
+struct gcs_client *gcs_server_waiting(enum gcs_wait what, size_t *i)
+{
+	for (; *i < GCS_CLIENTS_MAX; ++*i)
+		if (server.client[*i] && server.client[*i]->wait == what)
+			return server.client[(*i)++];
+	return NULL;
+}
+
+/* ---- requests ---- */
+
+static void take_request(struct gcs_client *c, size_t len, size_t used)
+{
+	gcs_answer(c, c->in, len);
+	memmove(c->in, c->in + used, c->in_len - used);
+	c->in_len -= used;
+	recount();
+}
+
+static void take_requests(struct gcs_client *c)
+{
+	while (c->wait == GCS_WAIT_NONE && !c->doomed && unsent(c) < GCS_QUEUE_EVENTS) {
+		char *end = memchr(c->in, '\n', c->in_len);
+
+		if (end) {
+			take_request(c, (size_t)(end - c->in), (size_t)(end - c->in) + 1);
+		} else if (c->in_len >= GCS_REQUEST_MAX) {
+			gcs_answer_error(&c->out, GCS_ERR_TOO_LONG, "a request has at most 4096 bytes");
+			c->doomed = true;
+		} else if (c->input_over && c->in_len) {
+			take_request(c, c->in_len, c->in_len); /* a last line without its end */
+		} else {
+			return;
+		}
+	}
+}
+
+void gcs_server_answered(struct gcs_client *c)
+{
+	c->wait = GCS_WAIT_NONE;
+	take_requests(c);
+}
+
+/* False: the client is gone. */
+static bool read_client(struct gcs_client *c)
+{
+	for (int i = 0; i < READS_PER_TURN && c->wait == GCS_WAIT_NONE && !c->doomed &&
+			c->in_len < GCS_REQUEST_MAX;
+	     i++) {
+		ssize_t n = recv(c->fd, c->in + c->in_len, GCS_REQUEST_MAX - c->in_len, MSG_DONTWAIT);
+
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR;
+		if (n == 0) {
+			c->input_over = true;
+			take_requests(c);
+			return true;
+		}
+		c->in_len += (size_t)n;
+		take_requests(c);
+	}
+	return true;
+}
+
+static bool finished(const struct gcs_client *c)
+{
+	if (c->doomed || c->out.failed || unsent(c) > GCS_QUEUE_MAX)
+		return true;
+	return !unsent(c) && (c->input_over && !c->in_len && c->wait == GCS_WAIT_NONE && !c->topics);
+}
+
+/* ---- polling ---- */
+
+size_t gcs_server_poll(struct pollfd *p)
+{
+	size_t n = 0;
+
+	if (server.listener < 0)
+		return 0;
+	p[n++] = (struct pollfd){.fd = server.listener, .events = POLLIN};
+	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++) {
+		struct gcs_client *c = server.client[i];
+		short events = 0;
+
+		if (!c)
+			continue;
+		if (!c->input_over && c->wait == GCS_WAIT_NONE && c->in_len < GCS_REQUEST_MAX &&
+		    unsent(c) < GCS_QUEUE_EVENTS)
+			events |= POLLIN;
+		if (unsent(c))
+			events |= POLLOUT;
+		p[n++] = (struct pollfd){.fd = c->fd, .events = events};
+	}
+	return n;
+}
+
+static short happened(const struct pollfd *p, size_t n, int fd)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i].fd == fd)
+			return p[i].revents;
+	return 0;
+}
+
+void gcs_server_serve(const struct pollfd *p, size_t n)
+{
+	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++) {
+		struct gcs_client *c = server.client[i];
+		short what;
+		bool alive = true;
+
+		if (!c)
+			continue;
+		what = happened(p, n, c->fd);
+		if (what & POLLIN)
+			alive = read_client(c);
+		else if (what & (POLLHUP | POLLERR | POLLNVAL))
+			alive = false;
+		else if (c->wait == GCS_WAIT_NONE)
+			take_requests(c); /* what stood behind an answer that was waited for */
+		if (alive)
+			alive = flush(c);
+		if (alive && c->lost) {
+			tell_losses(c);
+			alive = flush(c);
+		}
+		if (!alive || finished(c))
+			drop(i);
+	}
+	if (server.listener >= 0 && happened(p, n, server.listener) & POLLIN)
+		accept_client();
+}
+
+/* ---- the ends ---- */
+
+void gcs_server_close(void)
+{
+	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++)
+		if (server.client[i]) {
+			flush(server.client[i]);
+			drop(i);
+		}
+	if (server.listener >= 0)
+		close(server.listener);
+	if (server.path[0])
+		unlink(server.path);
+	gcs_server_forget();
+}
+
+void gcs_server_forget(void)
+{
+	memset(server.client, 0, sizeof(server.client));
+	server.listener = -1;
+	server.nclients = 0;
+	server.topics = 0;
+	server.dropped = 0;
+	server.path[0] = '\0';
+}
+
+int gcs_server_descriptors(int *fds)
+{
+	int n = 0;
+
+	if (server.listener < 0)
+		return 0;
+	fds[n++] = server.listener;
+	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++)
+		if (server.client[i])
+			fds[n++] = server.client[i]->fd;
+	return n;
+}
+
+int gcs_server_adopt(const int *fds, int n)
+{
+	int k = 0;
+
+	if (server.listener < 0 || n != 1 + (int)server.nclients)
+		return -1;
+	server.listener = fds[k++];
+	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++)
+		if (server.client[i])
+			server.client[i]->fd = fds[k++];
+	return 0;
+}

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "thread.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "disabled.h"
+#include "logfile.h"
+#include "loop.h"
+
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE (1U << 1)
+#endif
+
+#define STACK_SIZE (512 * 1024)
+#define GONE_MS 50        /* how long a joined thread may still be counted by the kernel */
+#define HIGH_DESCRIPTOR 200 /* where the carrying socket is kept, out of the application's way */
+
+int gcs_thread_carried[GCS_CARRY_MAX];
+int gcs_thread_ncarried;
+
+static struct {
+	pthread_t id;
+	bool running;
+	bool should_stop, keep; /* atomic; of the stop asked for */
+	pid_t tid;              /* atomic; set by the thread */
+	bool own_table;         /* atomic; set by the thread when it has it, or never will */
+	int carry;              /* application's table: holds the sockets in flight; -1 */
+	int wake;               /* the thread's table */
+	struct sockaddr_un wake_address;
+	socklen_t wake_length;
+} self = {.carry = -1, .wake = -1};
+
+bool gcs_thread_running(void)
+{
+	return self.running;
+}
+
+bool gcs_thread_should_stop(void)
+{
+	return __atomic_load_n(&self.should_stop, __ATOMIC_ACQUIRE);
+}
+
+bool gcs_thread_keeps(void)
+{
+	return __atomic_load_n(&self.keep, __ATOMIC_ACQUIRE);
+}
+
+int gcs_thread_wake_fd(void)
+{
+	return self.wake;
+}
+
+void gcs_thread_sleep(long ns)
+{
+	while (ns > 0 && !gcs_thread_should_stop()) {
+		struct timespec ts = {0, ns < 2000000 ? ns : 2000000};
+
+		nanosleep(&ts, NULL);
+		ns -= ts.tv_nsec;
+	}
+}
+
+/* ---- the descriptor table ---- */
+
+static int close_between(unsigned first, unsigned last, unsigned flags)
+{
+	return first > last ? 0 : (int)syscall(SYS_close_range, first, last, flags);
+}
+
+/* A table of our own with nothing in it but 0 to 2 and carry. */
+static bool unshare_table(int carry)
+{
+	struct rlimit limit;
+
+	if (carry < 0 && !close_between(3, ~0u, CLOSE_RANGE_UNSHARE))
+		return true;
+	if (carry >= 0 && !close_between((unsigned)carry + 1, ~0u, CLOSE_RANGE_UNSHARE))
+		return !close_between(3, (unsigned)carry - 1, 0);
+	if (unshare(CLONE_FILES))
+		return false;
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > 65536)
+		limit.rlim_cur = 65536;
+	for (int fd = 3; fd < (int)limit.rlim_cur; fd++)
+		if (fd != carry)
+			close(fd);
+	return true;
+}
+
+/* The application's standard streams must not stay open through us: a reader waits for their end. */
+static void leave_standard_streams(void)
+{
+	int null;
+
+	gcs_log_keep_stderr();
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; fd <= 2; fd++)
+		if (fd != null) {
+			if (null >= 0)
+				dup3(null, fd, O_CLOEXEC);
+			else
+				close(fd);
+		}
+	if (null > 2)
+		close(null);
+}
+
+/* ---- waking ---- */
+
+static int make_wake_socket(void)
+{
+	struct sockaddr_un *a = &self.wake_address;
+	uint64_t cookie = 0;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -1;
+	if (getrandom(&cookie, sizeof(cookie), GRND_NONBLOCK) != sizeof(cookie))
+		cookie = (uint64_t)time(NULL);
+	memset(a, 0, sizeof(*a));
+	a->sun_family = AF_UNIX;
+	self.wake_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+				       (size_t)snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1,
+							"gcscope-wake-%d-%016llx", (int)getpid(),
+							(unsigned long long)cookie));
+	if (bind(fd, (struct sockaddr *)a, self.wake_length) || listen(fd, 8)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* Application's side: a connection to the thread, kept at a high number. -1 when it cannot be had. */
+static int connect_to_thread(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), high;
+
+	if (fd < 0)
+		return -1;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR);
+	if (high >= 0) {
+		close(fd);
+		fd = high;
+	}
+	if (fd < 3 || connect(fd, (struct sockaddr *)&self.wake_address, self.wake_length)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static bool is_ourselves(int fd)
+{
+	struct ucred peer;
+	socklen_t n = sizeof(peer);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) && peer.pid == getpid();
+}
+
+/* ---- handover ---- */
+
+static void send_descriptors(int to, const int *fds, int n)
+{
+	char control[CMSG_SPACE(sizeof(int) * GCS_CARRY_MAX)] = {0};
+	struct iovec iov = {"h", 1};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = control,
+			   .msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)n)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)n);
+	memcpy(CMSG_DATA(c), fds, sizeof(int) * (size_t)n);
+	while (sendmsg(to, &m, MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+}
+
+static int receive_descriptors(int from, int *fds)
+{
+	char control[CMSG_SPACE(sizeof(int) * GCS_CARRY_MAX)];
+	char byte;
+	struct iovec iov = {&byte, 1};
+	struct msghdr m = {.msg_iov = &iov,
+			   .msg_iovlen = 1,
+			   .msg_control = control,
+			   .msg_controllen = sizeof(control)};
+	struct cmsghdr *c;
+	int n;
+
+	if (recvmsg(from, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) <= 0)
+		return 0;
+	c = CMSG_FIRSTHDR(&m);
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+		return 0;
+	n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+	memcpy(fds, CMSG_DATA(c), sizeof(int) * (size_t)n);
+	return n;
+}
+
+/* The thread's side of gcs_thread_stop(true): everything it has goes to whoever is connected. */
+static void hand_over(void)
+{
+	int fds[GCS_CARRY_MAX], to = accept4(self.wake, NULL, NULL, SOCK_CLOEXEC);
+
+	if (to < 0)
+		return;
+	if (is_ourselves(to)) {
+		fds[0] = self.wake;
+		memcpy(fds + 1, gcs_thread_carried, sizeof(int) * (size_t)gcs_thread_ncarried);
+		send_descriptors(to, fds, 1 + gcs_thread_ncarried);
+	}
+	close(to);
+}
+
+static void take_over(int carry)
+{
+	int fds[GCS_CARRY_MAX], n = receive_descriptors(carry, fds);
+
+	close(carry);
+	gcs_thread_ncarried = n > 0 ? n - 1 : 0;
+	if (n > 0) {
+		self.wake = fds[0];
+		memcpy(gcs_thread_carried, fds + 1, sizeof(int) * (size_t)(n - 1));
+	}
+}
+
+/* ---- the thread ---- */
+
+static void *thread_main(void *arg)
+{
+	int carry = (int)(intptr_t)arg;
+
+	__atomic_store_n(&self.tid, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	pthread_setname_np(pthread_self(), "gcscope");
+	gcs_thread_ncarried = 0;
+	if (unshare_table(carry)) {
+		leave_standard_streams();
+		if (carry >= 0)
+			take_over(carry);
+	} else {
+		gcs_disable("own_descriptors", "neither close_range() nor unshare() is permitted");
+	}
+	__atomic_store_n(&self.own_table, true, __ATOMIC_RELEASE);
+	if (self.wake < 0)
+		self.wake = make_wake_socket();
+	gcs_loop_run();
+	if (gcs_thread_keeps() && self.wake >= 0)
+		hand_over();
+	if (gcs_is_disabled("own_descriptors") && self.wake >= 0)
+		close(self.wake);
+	self.wake = -1;
+	return NULL;
+}
+
+int gcs_thread_start(void)
+{
+	struct timespec pause = {0, 20000};
+	sigset_t all, before;
+	pthread_attr_t attr;
+	int rc, carry = self.carry;
+
+	self.should_stop = self.keep = self.own_table = false;
+	self.tid = 0;
+	self.wake = -1;
+	sigfillset(&all);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(&self.id, &attr, thread_main, (void *)(intptr_t)carry);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	self.running = !rc;
+	self.carry = -1;
+	if (carry >= 0) {
+		/* Closed here only once the thread has its copy. */
+		while (!rc && !__atomic_load_n(&self.own_table, __ATOMIC_ACQUIRE))
+			nanosleep(&pause, NULL);
+		close(carry);
+	}
+	return -rc;
+}
+
+/* pthread_join() returns a moment before the kernel stops counting the thread, as os.fork() would. */
+static void wait_until_gone(pid_t tid)
+{
+	struct timespec pause = {0, 100000};
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d", (int)tid);
+	for (int i = 0; tid && i < GONE_MS * 10 && !access(path, F_OK); i++)
+		nanosleep(&pause, NULL);
+}
+
+void gcs_thread_stop(bool keep)
+{
+	int saved = errno;
+
+	if (!self.running)
+		return;
+	__atomic_store_n(&self.keep, keep, __ATOMIC_RELEASE);
+	__atomic_store_n(&self.should_stop, true, __ATOMIC_RELEASE);
+	self.carry = connect_to_thread();
+	pthread_join(self.id, NULL);
+	wait_until_gone(self.tid);
+	self.running = false;
+	if (!keep && self.carry >= 0) {
+		close(self.carry);
+		self.carry = -1;
+	}
+	errno = saved;
+}
+
+void gcs_thread_forget(void)
+{
+	if (self.carry >= 0)
+		close(self.carry);
+	self.carry = -1;
+	self.running = false;
+	gcs_thread_ncarried = 0;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's thread: how it comes, goes, and keeps its sockets over a fork.
+ *
+ * It blocks every signal and has a descriptor table of its own, so that its sockets are invisible to the
+ * application, survive os.closerange() and shift none of its numbers; the application's standard streams
+ * are not held open either. That table dies with the thread. From 3.12 on os.fork() warns in a process
+ * of several threads, so before a fork the thread must be gone: it passes its sockets, in flight, to one
+ * socket that the forking thread holds meanwhile, and the next thread takes them from there. A watching
+ * client notices nothing.
+ *
+ * Nobody can write to a descriptor of this thread from outside: it is woken through a connection to an
+ * abstract socket of its own, which only this process may use.
+ */
+#ifndef GCS_THREAD_H
+#define GCS_THREAD_H
+
+#include <stdbool.h>
+
+#define GCS_CARRY_MAX 64 /* descriptors that one handover carries */
+
+/* Begins the thread. 0 or -errno. Any thread; not while one is running. */
+int gcs_thread_start(void);
+bool gcs_thread_running(void);
+/*
+ * Ends the thread and waits for it, without the GIL (it may need it to end). keep: its sockets travel
+ * to the next gcs_thread_start(); else they are closed and the socket's name is gone.
+ */
+void gcs_thread_stop(bool keep);
+/* In a forked child: the thread does not exist here, and what was in flight is the parent's. */
+void gcs_thread_forget(void);
+
+/* For the thread itself. */
+bool gcs_thread_should_stop(void);
+bool gcs_thread_keeps(void);       /* ... and its sockets are to travel */
+int gcs_thread_wake_fd(void);      /* poll it; readable: look at should_stop */
+void gcs_thread_sleep(long ns);    /* shorter when it should stop */
+
+/* The loop gives and gets the descriptors that travel; at most GCS_CARRY_MAX - 1. */
+extern int gcs_thread_carried[GCS_CARRY_MAX];
+extern int gcs_thread_ncarried;
+
+#endif

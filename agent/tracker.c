@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tracker.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "events.h"
+#include "gil.h"
+#include "mem.h"
+
+#define SUSPECTS_MAX 256
+#define POINTS_MAX 1024 /* of a history, per judgement: the newest */
+#define MOVED_WITHIN 128 /* censuses: a type that stood still for so long is no suspect */
+
+struct gcs_tracker {
+	struct gcs_suspect suspect[SUSPECTS_MAX];
+	size_t n;
+	struct gcs_point point[POINTS_MAX];
+};
+
+struct gcs_tracker *gcs_tracker_new(void)
+{
+	return gcs_mem_calloc(1, sizeof(struct gcs_tracker));
+}
+
+static struct gcs_suspect *find(struct gcs_tracker *t, int32_t id)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->suspect[i].id == id)
+			return &t->suspect[i];
+	return NULL;
+}
+
+static void judge(struct gcs_tracker *t, struct gcs_series *s, int32_t id, const int64_t *full_ns,
+		  size_t nfull)
+{
+	struct gcs_suspect *x = find(t, id);
+	struct gcs_verdict v;
+	size_t n;
+
+	if (!x && !gcs_series_moved(s, id, MOVED_WITHIN))
+		return;
+	n = gcs_series_read(s, id, 0, t->point, POINTS_MAX);
+	gcs_suspect_judge(t->point, n, full_ns, nfull, &v);
+	if (!x) {
+		if (v.confidence == GCS_NO_SUSPECT || t->n == SUSPECTS_MAX)
+			return;
+		x = &t->suspect[t->n++];
+		*x = (struct gcs_suspect){.id = id, .first_seen_ns = gcs_realtime_ns()};
+	}
+	x->verdict = v;
+}
+
+static bool is_builtin(const char *name)
+{
+	return !strchr(name, '.');
+}
+
+/* Confirmed and likely before watch; then by growth; among equals the application's own types first. */
+static bool before(const struct gcs_series *s, const struct gcs_suspect *a, const struct gcs_suspect *b)
+{
+	bool loud_a = a->verdict.confidence >= GCS_LIKELY, loud_b = b->verdict.confidence >= GCS_LIKELY;
+	double ga = a->verdict.growth_per_s, gb = b->verdict.growth_per_s;
+	struct gcs_type_now ta, tb;
+
+	if (loud_a != loud_b)
+		return loud_a;
+	if (ga > gb * 1.1 || gb > ga * 1.1)
+		return ga > gb;
+	gcs_series_now(s, a->id, &ta);
+	gcs_series_now(s, b->id, &tb);
+	if (is_builtin(ta.name) != is_builtin(tb.name))
+		return is_builtin(tb.name);
+	return strcmp(ta.name, tb.name) < 0;
+}
+
+/* Insertion: nearly sorted from census to census. */
+static void rank(struct gcs_tracker *t, const struct gcs_series *s)
+{
+	for (size_t i = 1; i < t->n; i++) {
+		struct gcs_suspect x = t->suspect[i];
+		size_t k = i;
+
+		for (; k > 0 && before(s, &x, &t->suspect[k - 1]); k--)
+			t->suspect[k] = t->suspect[k - 1];
+		t->suspect[k] = x;
+	}
+}
+
+static void tell(struct gcs_tracker *t, struct gcs_series *s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < t->n; i++) {
+		struct gcs_suspect x = t->suspect[i];
+
+		gcs_event_suspect(s, &x);
+		x.logged = x.logged || x.verdict.confidence >= GCS_LIKELY;
+		x.told = x.verdict.confidence;
+		if (x.verdict.confidence != GCS_NO_SUSPECT)
+			t->suspect[kept++] = x;
+	}
+	t->n = kept;
+}
+
+void gcs_tracker_update(struct gcs_tracker *t, struct gcs_series *s, const int64_t *full_ns, size_t nfull)
+{
+	if (gcs_series_censuses(s) < GCS_SUSPECT_MIN)
+		return;
+	for (int32_t id = 0; id < (int32_t)gcs_series_types(s); id++)
+		judge(t, s, id, full_ns, nfull);
+	rank(t, s);
+	tell(t, s);
+}
+
+size_t gcs_tracker_list(const struct gcs_tracker *t, const struct gcs_suspect **out)
+{
+	*out = t->suspect;
+	return t->n;
+}
+
+size_t gcs_tracker_count(const struct gcs_tracker *t)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->n; i++)
+		n += t->suspect[i].verdict.confidence >= GCS_LIKELY;
+	return n;
+}
+
+void gcs_suspect_write(struct gcs_json *j, const struct gcs_series *s, const struct gcs_suspect *x)
+{
+	const struct gcs_verdict *v = &x->verdict;
+	struct gcs_type_now now;
+	char fingerprint[17];
+
+	gcs_series_now(s, x->id, &now);
+	gcs_suspect_fingerprint(now.name, fingerprint);
+	gcs_json_str(j, "type", now.name);
+	gcs_json_u64(j, "count", now.count);
+	gcs_json_u64(j, "bytes", now.bytes);
+	gcs_json_double(j, "growth_per_s", v->growth_per_s);
+	gcs_json_double(j, "bytes_per_s", v->bytes_per_s);
+	gcs_json_str(j, "confidence",
+		     v->confidence ? gcs_confidence_name(v->confidence) : gcs_confidence_name(x->told));
+	gcs_json_time(j, "first_seen", x->first_seen_ns);
+	gcs_json_str(j, "fingerprint", fingerprint);
+	gcs_json_object(j, "evidence");
+	gcs_json_u64(j, "samples", v->samples);
+	gcs_json_double(j, "span_s", v->span_s);
+	gcs_json_u64(j, "min_first", v->min_first);
+	gcs_json_u64(j, "min_last", v->min_last);
+	gcs_json_u64(j, "rising", v->rising);
+	gcs_json_u64(j, "blocks", v->blocks);
+	gcs_json_u64(j, "full_collections", v->full_collections);
+	gcs_json_str(j, "by", v->by_bytes ? "bytes" : "count");
+	gcs_json_object_end(j);
+	gcs_json_null(j, "path");
+	gcs_json_null(j, "sites");
+	gcs_json_null(j, "advice");
+}

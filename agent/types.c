@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "types.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "gcscope/protocol.h"
+#include "mem.h"
+
+#define INITIAL 2048
+#define FORGET_AFTER 64 /* censuses */
+
+int gcs_types_init(struct gcs_types *t)
+{
+	memset(t, 0, sizeof(*t));
+	t->entry = gcs_mem_calloc(INITIAL, sizeof(*t->entry));
+	if (!t->entry)
+		return -ENOMEM;
+	t->mask = INITIAL - 1;
+	return 0;
+}
+
+void gcs_types_fini(struct gcs_types *t)
+{
+	gcs_mem_free(t->entry);
+	memset(t, 0, sizeof(*t));
+}
+
+static struct gcs_type_entry *slot_for(struct gcs_type_entry *entry, uint32_t mask, const PyObject *type)
+{
+	uint32_t i = gcs_types_hash(type) & mask;
+
+	while (entry[i].type && entry[i].type != type)
+		i = (i + 1) & mask;
+	return &entry[i];
+}
+
+/* Moves the entries met within the last FORGET_AFTER censuses to a table of the given capacity. */
+static int rehash(struct gcs_types *t, uint32_t capacity)
+{
+	struct gcs_type_entry *to = gcs_mem_calloc(capacity, sizeof(*to));
+	uint32_t used = 0;
+
+	if (!to)
+		return -ENOMEM;
+	for (uint32_t i = 0; i <= t->mask; i++) {
+		const struct gcs_type_entry *e = &t->entry[i];
+
+		if (!e->type || t->epoch - e->epoch > FORGET_AFTER)
+			continue;
+		*slot_for(to, capacity - 1, e->type) = *e;
+		used++;
+	}
+	gcs_mem_free(t->entry);
+	t->entry = to;
+	t->mask = capacity - 1;
+	t->used = used;
+	return 0;
+}
+
+void gcs_types_begin(struct gcs_types *t)
+{
+	t->epoch++;
+	if (t->epoch % FORGET_AFTER == 0)
+		rehash(t, t->mask + 1); /* without memory the stale ones stay: harmless */
+}
+
+static bool same_identity(const struct gcs_type_identity *a, const struct gcs_type_identity *b)
+{
+	return a->name == b->name && a->qualname == b->qualname && a->dict == b->dict &&
+	       a->mro == b->mro && a->text == b->text;
+}
+
+static struct gcs_type_entry *add(struct gcs_types *t, PyObject *type)
+{
+	struct gcs_type_entry *e = slot_for(t->entry, t->mask, type);
+
+	if (e->type)
+		return e;
+	if (t->used * 2 > t->mask) {
+		if (rehash(t, (t->mask + 1) * 2) && t->used + 1 >= t->mask)
+			return NULL;
+		e = slot_for(t->entry, t->mask, type);
+	}
+	e->type = type;
+	t->used++;
+	return e;
+}
+
+struct gcs_type_entry *gcs_types_see_gil(struct gcs_types *t, PyObject *type, struct gcs_series *names,
+					 bool may_add)
+{
+	struct gcs_type_entry *e = slot_for(t->entry, t->mask, type);
+	struct gcs_type_identity identity;
+	char name[GCS_NAME_MAX + 1];
+
+	if (e->type && e->epoch == t->epoch)
+		return e;
+	gcs_type_identify_gil(type, &identity);
+	if (!e->type || !same_identity(&identity, &e->identity)) {
+		if (!may_add || !(e = add(t, type)))
+			return NULL;
+		gcs_type_name_gil(type, name, sizeof(name));
+		e->id = gcs_series_intern(names, name);
+		e->identity = identity;
+		gcs_type_shape_gil(type, &e->shape);
+	}
+	e->epoch = t->epoch;
+	e->count = 0;
+	e->extra = 0;
+	return e;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Types by address, and what a census counts of each.
+ *
+ * A type's address is reused after the type dies, so an entry is believed only within one census: the
+ * first object of a type in a census checks that the entry's type is still the one it was made for
+ * (gcs_type_identity), and resolves the name anew when it is not. Between censuses nothing is held: no
+ * reference, since keeping types alive would itself be a leak.
+ *
+ * Context: written with the GIL, by the agent's thread or (gcs_types_see with may_add false: no
+ * allocation) by the thread whose collection ends. The history ids come from series.h.
+ */
+#ifndef GCS_TYPES_H
+#define GCS_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "layout.h"
+#include "series.h"
+
+struct gcs_type_entry {
+	const PyObject *type; /* NULL: free */
+	uint64_t count;       /* of this census */
+	uint64_t extra;       /* bytes beyond shape.basic of these */
+	struct gcs_type_shape shape;
+	uint32_t epoch; /* the census that count belongs to */
+	int32_t id;     /* in the series; -1 when there was no memory for the name */
+	struct gcs_type_identity identity;
+};
+
+struct gcs_types {
+	struct gcs_type_entry *entry;
+	uint32_t mask;  /* capacity - 1 */
+	uint32_t used;
+	uint32_t epoch; /* of the census under way */
+};
+
+int gcs_types_init(struct gcs_types *t); /* 0 or -ENOMEM */
+void gcs_types_fini(struct gcs_types *t);
+/* A new census: all counts are as if zero. Sheds entries of types not met for long. */
+void gcs_types_begin(struct gcs_types *t);
+/*
+ * The entry of a type, ready to be counted in this census. NULL: no memory, or (may_add false) a type
+ * that is new or changed. With the GIL.
+ */
+struct gcs_type_entry *gcs_types_see_gil(struct gcs_types *t, PyObject *type, struct gcs_series *names,
+					 bool may_add);
+
+static inline uint32_t gcs_types_hash(const void *type)
+{
+	return (uint32_t)(((uintptr_t)type >> 4) * 0x9E3779B97F4A7C15ull >> 32);
+}
+
+/* The entry when it is already of this census, else NULL. */
+static inline struct gcs_type_entry *gcs_types_hit_hot(const struct gcs_types *t, const PyObject *type)
+{
+	uint32_t i = gcs_types_hash(type) & t->mask;
+
+	while (t->entry[i].type) {
+		if (t->entry[i].type == type)
+			return t->entry[i].epoch == t->epoch ? &t->entry[i] : NULL;
+		i = (i + 1) & t->mask;
+	}
+	return NULL;
+}
+
+#endif

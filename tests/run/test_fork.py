@@ -1,0 +1,439 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Guards against the ways in which a fork goes wrong under a threaded agent: a child without an agent or with
+the parent's, a watching client that is cut off, the DeprecationWarning about threads on 3.12+, a child that
+hangs on a lock or GIL that the agent's thread held, and children that the program never made.
+"""
+import os
+import shutil
+
+import pytest
+
+from conftest import connect, is_gone, kill, socket_path, wait_until
+
+FORKS = '''
+import ctypes, gc, json, os, signal, subprocess, sys, threading, time, warnings
+
+def loop_in_child(before=None):
+    """The child lives on, making garbage, until it is killed."""
+    try:
+        if before: before()
+        while True:
+            x = [[] for _ in range(50)]
+            x.append(x)
+            time.sleep(.01)
+    finally:
+        os._exit(9)
+
+def fork(before=None):
+    pid = os.fork()
+    if pid == 0: loop_in_child(before)
+    return pid
+
+def status(pid):
+    return os.waitpid(pid, 0)[1]
+
+def raw_fork(how):
+    libc = ctypes.PyDLL(None) if how == "py" else ctypes.CDLL(None)
+    pid = libc.fork()
+    if pid == 0: loop_in_child()
+    return pid
+
+def fork_and_exit(n, code=0):
+    """n children one after the other; their exit codes."""
+    codes = []
+    for _ in range(n):
+        pid = os.fork()
+        if pid == 0:
+            [[] for _ in range(1000)]
+            os._exit(code)
+        codes.append(os.waitpid(pid, 0)[1] >> 8)
+    return codes
+'''
+
+
+def alive_with_agent(sockdir, pid):
+    with connect(sockdir, pid) as c:
+        assert c.hello["pid"] == pid
+        assert c.ask("info")["pid"] == pid
+        census = c.ask("census")
+        assert census["objects"] > 1000
+        assert c.ask("stat")["gc"]["enabled"] is True
+        return c.ask("info")
+
+
+def test_child_is_an_agent_of_its_own(python, target, sockdir):
+    t = target(python, FORKS + "class Mine: pass\nheap = [Mine() for _ in range(500)]\n")
+    pid = t.eval("fork()")
+    row = alive_with_agent(sockdir, pid)
+    assert row["ppid"] == t.pid
+    with connect(sockdir, pid) as c:
+        assert {x["type"]: x["count"] for x in c.ask("census")["types"]}["__main__.Mine"] == 500
+        c.ask("subscribe", topics="gc")
+        assert c.event("gc")
+    assert t.ask("info")["pid"] == t.pid
+    path = socket_path(sockdir, pid)
+    kill(pid, 15)
+    assert t.eval("status(%d)" % pid) == 15
+    assert os.path.exists(socket_path(sockdir, t.pid))
+    assert os.path.dirname(path) == sockdir
+
+
+def test_a_watching_client_sees_no_gap(python, target):
+    """Subscribed over 20 forks: each collection of the parent arrives, in order, on the same connection."""
+    t = target(python, FORKS + "gc.disable()\n")
+    with t.connect() as c:
+        c.ask("subscribe", topics="gc")
+        t.exec("""
+for i in range(20):
+    gc.collect(i % 3)
+    pid = os.fork()
+    if pid == 0: os._exit(0)
+    gc.collect((i + 1) % 3)
+    os.waitpid(pid, 0)
+""")
+        got = [c.event("gc")["generation"] for _ in range(40)]
+        assert got == [g for i in range(20) for g in (i % 3, (i + 1) % 3)]
+        assert c.ask("stat")["agent"]["dropped_events"] == 0
+        assert c.ask("info")["pid"] == t.pid
+
+
+def test_requests_while_forking(few_pythons, target):
+    """Requests under way when a fork comes are answered after it, once each."""
+    t = target(few_pythons, FORKS + "heap = [[] for _ in range(100000)]\n")
+    t.tell("eval", "fork_and_exit(100)")
+    for i in range(60):
+        verb = ("census", "stat", "info")[i % 3]
+        assert t.ask(verb)["schema"] == "gcscope.%s/1" % verb
+    assert t.readline() == str([0] * 100).replace("'", "")
+
+
+def test_no_warning_about_threads(python, run):
+    """CPython 3.12+ looks at the number of threads when os.fork() is called."""
+    source = FORKS + "time.sleep(.4)\nprint(fork_and_exit(5, 3))\npid, fd = os.forkpty()\nif not pid: os._exit(0)\n" \
+                     "print(os.waitpid(pid, 0)[1])\n"
+    done = run(python, source, flags=["-W", "error"], GCSCOPE_INTERVAL="0.02")
+    assert (done.status, done.stdout, done.stderr) == (0, b"[3, 3, 3, 3, 3]\n0\n", b"")
+
+
+def test_other_threads_keep_the_warning(run, python):
+    """Where the program itself has threads, CPython warns as it would without the agent."""
+    if python.version < (3, 12):
+        pytest.skip("no such warning before 3.12")
+    source = FORKS + "threading.Thread(target=time.sleep, args=(.5,)).start()\ntime.sleep(.1)\nfork_and_exit(1)\n"
+    plain = run(python, source, with_agent=False)
+    assert b"DeprecationWarning" in plain.stderr
+    assert run(python, source, GCSCOPE_INTERVAL="0.02").stderr.count(b"DeprecationWarning") == 1
+
+
+@pytest.mark.limit(120)
+def test_fifty_forks(python, target, sockdir):
+    t = target(python, FORKS, GCSCOPE_INTERVAL="0.01", GCSCOPE_BUDGET="100")
+    assert t.eval("fork_and_exit(50, 4)", timeout=40) == [4] * 50
+    assert t.ask("info")["pid"] == t.pid
+    assert t.eval("threading.active_count()") == 1
+    names = os.listdir(sockdir)
+    # A child that ended by _exit() may leave its socket to `ps`; it never leaves more than that one.
+    assert len(names) <= 51 and os.path.basename(socket_path(sockdir, t.pid)) in names
+
+
+def test_child_of_child_of_child(python, target, sockdir):
+    t = target(python, FORKS + '''
+def chain(depth):
+    r, w = os.pipe()
+    def next(d):
+        os.write(w, b"%d " % os.getpid())
+        if d:
+            pid = os.fork()
+            if pid == 0: next(d - 1)
+        loop_in_child()
+    pid = os.fork()
+    if pid == 0: next(depth - 1)
+    os.close(w)
+    text = b""
+    while len(text.split()) < depth or text[-1:] != b" ":
+        text += os.read(r, 100)
+    return [int(x) for x in text.split()]
+''')
+    pids = t.eval("chain(4)")
+    try:
+        for child, parent in zip(pids, [t.pid] + pids):
+            assert alive_with_agent(sockdir, child)["ppid"] == parent
+    finally:
+        for pid in reversed(pids):
+            kill(pid)
+
+
+def test_fork_in_a_thread(python, target, sockdir):
+    t = target(python, FORKS + '''
+def in_thread():
+    got = []
+    thread = threading.Thread(target=lambda: got.append(fork()))
+    thread.start(); thread.join()
+    return got[0]
+''')
+    pid = t.eval("in_thread()")
+    alive_with_agent(sockdir, pid)
+    assert t.ask("info")["pid"] == t.pid
+    kill(pid)
+
+
+def test_threads_fork_at_once(python, target):
+    t = target(python, FORKS + '''
+def many():
+    codes = []
+    ts = [threading.Thread(target=lambda: codes.extend(fork_and_exit(10, 6))) for _ in range(4)]
+    [x.start() for x in ts]; [x.join() for x in ts]
+    return codes
+''', GCSCOPE_INTERVAL="0.01", GCSCOPE_BUDGET="100")
+    assert t.eval("many()", timeout=40) == [6] * 40
+    assert t.ask("info")["pid"] == t.pid
+
+
+def test_forkpty(python, target, sockdir):
+    t = target(python, FORKS + "import pty\ndef go():\n    pid, fd = pty.fork()\n    if pid == 0: loop_in_child()\n"
+                               "    return pid\n")
+    pid = t.eval("go()")
+    alive_with_agent(sockdir, pid)
+    kill(pid)
+
+
+@pytest.mark.parametrize("how", ["py", "c"])
+def test_raw_fork(python, target, sockdir, how):
+    """A fork that knows nothing of Python (uWSGI): the child lives, and has an agent after a collection."""
+    t = target(python, FORKS + "gc.set_threshold(20)\n", GCSCOPE_INTERVAL="0.1")
+    pid = t.eval("raw_fork(%r)" % how)
+    try:
+        alive_with_agent(sockdir, pid)
+        assert t.ask("info")["pid"] == t.pid
+        assert t.ask("census")["objects"] > 1000
+    finally:
+        kill(pid)
+
+
+@pytest.mark.limit(120)
+@pytest.mark.parametrize("how", ["py", "c"])
+def test_raw_forks_during_censuses(python, target, how):
+    """The agent may hold the GIL, or be anywhere, at the moment of the fork: no child hangs."""
+    t = target(python, FORKS + '''
+heap = [[] for _ in range(50000)]
+def many(how, n):
+    libc = ctypes.PyDLL(None) if how == "py" else ctypes.CDLL(None)
+    codes = []
+    for _ in range(n):
+        pid = libc.fork()
+        if pid == 0:
+            for _ in range(3): gc.collect(1)
+            os._exit(5)
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            got, st = os.waitpid(pid, os.WNOHANG)
+            if got: break
+            time.sleep(.001)
+        else:
+            os.kill(pid, 9); os.waitpid(pid, 0); st = -1
+        codes.append(st >> 8)
+    return codes
+''', GCSCOPE_INTERVAL="0.01", GCSCOPE_BUDGET="100")
+    assert t.eval("many(%r, 40)" % how, timeout=60) == [5] * 40
+    assert t.ask("info")["pid"] == t.pid
+
+
+MP = '''
+import multiprocessing as mp, os, sys, time, gc
+def work(q, hold):
+    x = [[] for _ in range(2000)]
+    gc.collect()
+    q.put(os.getpid())
+    hold.wait(20)
+    q.put("done")
+def square(x): return x * x
+if __name__ == "__main__":
+    ctx = mp.get_context(sys.argv[1])
+    q, hold = ctx.Queue(), ctx.Event()
+    ps = [ctx.Process(target=work, args=(q, hold)) for _ in range(2)]
+    [p.start() for p in ps]
+    print(*[q.get(timeout=20) for _ in ps], flush=True)
+    sys.stdin.readline()
+    hold.set()
+    print(*[q.get(timeout=20) for _ in ps], flush=True)
+    [p.join(20) for p in ps]
+    print([p.exitcode for p in ps], flush=True)
+    with ctx.Pool(2) as pool:
+        print(pool.map(square, range(8)), flush=True)
+'''
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(python, target, sockdir, how):
+    t = target(python, MP, serve=False, args=[how], GCSCOPE_INTERVAL="0.1")
+    pids = [int(x) for x in t.readline().split()]
+    for pid in pids:
+        with connect(sockdir, pid) as c:
+            assert c.ask("census")["objects"] > 2000
+    t.proc.stdin.write(b"\n")
+    t.proc.stdin.flush()
+    assert t.readline() == "done done"
+    assert t.readline() == "[0, 0]"
+    assert t.readline() == "[0, 1, 4, 9, 16, 25, 36, 49]"
+    assert t.wait() == 0
+    assert t.errors() == ""
+
+
+def test_subprocesses(python, target):
+    """preexec_fn, close_fds, pass_fds, posix_spawn: the descriptors and exit statuses are the program's."""
+    t = target(python, FORKS + '''
+def run_all():
+    r, w = os.pipe()
+    out = []
+    p = subprocess.run(["/bin/sh", "-c", "echo $PPID; exit 3"], stdout=subprocess.PIPE, preexec_fn=lambda: [[] for _ in range(3000)])
+    out.append([p.returncode, int(p.stdout) == os.getpid()])
+    p = subprocess.run(["/bin/sh", "-c", "ls /proc/self/fd | wc -l"], stdout=subprocess.PIPE, pass_fds=[w])
+    out.append(int(p.stdout))
+    p = subprocess.run(["/bin/sh", "-c", "ls /proc/self/fd | wc -l"], stdout=subprocess.PIPE, close_fds=False)
+    out.append(int(p.stdout))
+    pid = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 4"], os.environ)
+    out.append(os.waitpid(pid, 0)[1] >> 8)
+    out.append(os.system("exit 5") >> 8)
+    out.append(os.popen("echo hi").read())
+    p = subprocess.Popen([sys.executable, "-c", "print(1)"], stdout=subprocess.PIPE)
+    out.append(p.communicate()[0].decode()); out.append(p.returncode)
+    try: os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError: out.append("no children")
+    return out
+''', GCSCOPE_INTERVAL="0.02")
+    got = t.eval("run_all()")
+    assert got == [[3, True], 5, 4, 4, 5, "hi\n", "1\n", 0, "no children"]
+    assert t.ask("info")["pid"] == t.pid
+
+
+def test_a_process_without_python_has_no_socket(one_python, target, sockdir):
+    t = target(one_python, FORKS)
+    pid = t.eval("subprocess.Popen(['/bin/sleep', '20']).pid")
+    wait_until(lambda: open("/proc/%d/comm" % pid).read() == "sleep\n")
+    assert len(os.listdir("/proc/%d/task" % pid)) == 1
+    assert "%d-" % pid not in str(os.listdir(sockdir))
+    kill(pid)
+
+
+def test_exec(python, target, sockdir):
+    """os.execv: the same PID, a new program. The old socket is not in the way of the new one."""
+    t = target(python, '''
+import os, sys
+if len(sys.argv) == 1:
+    sys.stdout.flush()
+GENERATION = len(sys.argv)
+def again():
+    os.execv(sys.executable, [sys.executable] + sys.argv + ["x"])
+def shell():
+    os.execv("/bin/sh", ["sh", "-c", "echo shell; read x; exit 7"])
+''')
+    for generation in (2, 3):
+        t.tell("exec", "again()")
+        assert t.readline() == "ready"
+        t._client.close()
+        t._client = None
+        assert t.eval("GENERATION") == generation
+        assert t.ask("census")["objects"] > 1000
+    t.tell("exec", "shell()")
+    assert t.readline() == "shell"
+    assert len(os.listdir("/proc/%d/task" % t.pid)) == 1
+    t.proc.stdin.write(b"\n")
+    t.proc.stdin.flush()
+    assert t.wait() == 7
+
+
+def test_failed_exec(python, target):
+    """execv that fails: the program goes on, and so does its agent."""
+    t = target(python, "import os\n")
+    t.exec("try: os.execv('/no/such/file', ['x'])\nexcept FileNotFoundError: pass")
+    assert t.ask("info")["pid"] == t.pid
+
+
+DAEMON = FORKS + '''
+def daemonise(path):
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        return
+    os.setsid()
+    if os.fork(): os._exit(0)
+    os.chdir("/")
+    os.closerange(0, 5000)
+    null = os.open(os.devnull, os.O_RDWR); os.dup2(null, 1); os.dup2(null, 2)
+    with open(path + ".new", "w") as f: f.write(json.dumps([os.getpid(), sorted(map(int, os.listdir("/proc/self/fd")))]))
+    os.rename(path + ".new", path)
+    loop_in_child()
+'''
+
+
+def test_daemonise(python, target, sockdir, tmp_path):
+    import json
+    t = target(python, DAEMON)
+    path = str(tmp_path / "pid")
+    t.exec("daemonise(%r)" % path)
+    pid, fds = json.loads(wait_until(lambda: os.path.exists(path) and open(path).read()))
+    try:
+        assert fds[:3] == [0, 1, 2] and len(fds) <= 5
+        row = alive_with_agent(sockdir, pid)
+        assert row["pid"] == pid
+    finally:
+        kill(pid)
+    wait_until(lambda: is_gone(pid))
+
+
+def test_agent_held_by_nobody(python, target, sockdir):
+    """The child of a parent that was killed lives on with its agent."""
+    t = target(python, FORKS)
+    pid = t.eval("fork()")
+    alive_with_agent(sockdir, pid)
+    kill(t.pid)
+    t.proc.wait(10)
+    alive_with_agent(sockdir, pid)
+    kill(pid)
+    wait_until(lambda: is_gone(pid))
+
+
+def test_fork_before_attach_is_over(python, run):
+    """A program that forks at once, while the agent may still be attaching."""
+    source = FORKS + "print(fork_and_exit(3, 2), flush=True)\n"
+    for _ in range(5):
+        done = run(python, source)
+        assert (done.status, done.stdout, done.stderr) == (0, b"[2, 2, 2]\n", b"")
+
+
+def test_fork_while_clients_crowd(one_python, target):
+    """All clients are carried over a fork, not only one."""
+    t = target(one_python, FORKS)
+    clients = [t.connect() for _ in range(10)]
+    for c in clients:
+        c.ask("subscribe", topics="gc")
+    assert t.eval("fork_and_exit(3)") == [0, 0, 0]
+    t.exec("gc.collect()")
+    for c in clients:
+        assert c.event("gc")["generation"] == 2
+        c.close()
+
+
+def test_partial_request_over_a_fork(one_python, target):
+    """Half a request line before the fork, the other half after it."""
+    t = target(one_python, FORKS)
+    c = t.client()
+    c.sock.sendall(b"cen")
+    assert t.eval("fork_and_exit(2)") == [0, 0]
+    c.sock.sendall(b"sus limit=1\n")
+    assert len(c.answer()["types"]) == 1
+
+
+def test_runtime_without_proc_write(one_python, target, sockdir):
+    """The socket directory vanishes: forks and children go on without an agent of their own."""
+    t = target(one_python, FORKS)
+    moved = sockdir + ".moved"
+    os.rename(sockdir, moved)
+    try:
+        assert t.eval("fork_and_exit(3, 1)") == [1, 1, 1]
+        assert t.ask("info")["pid"] == t.pid, "the open connection goes on"
+    finally:
+        if os.path.isdir(sockdir):
+            shutil.rmtree(sockdir)
+        os.rename(moved, sockdir)

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Guards against crashes and hangs at the edges of a process's life: at shutdown with threads and a census
+under way, when the program closes every descriptor, when it is killed, and in hundreds of short runs.
+"""
+import os
+import random
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from conftest import connect, environment, is_gone, kill, run_program, socket_path, wait_until
+
+EXITS = ["pass", "import os; os._exit(3)", "import sys; sys.exit(4)", "import time; time.sleep(.01)",
+         "import threading; threading.Thread(target=lambda: [[] for _ in range(10000)]).start()",
+         "import os, signal; os.kill(os.getpid(), signal.SIGTERM)", "raise SystemExit", "1/0",
+         "import threading, time; threading.Thread(target=lambda: [[[]] for _ in iter(int, 1)], daemon=True).start(); time.sleep(.02)",
+         "import os; os.fork()", "import os\nif os.fork(): os.wait()", "import gc; gc.collect(); gc.callbacks.clear()",
+         "import atexit, gc; atexit.register(gc.collect)", "import os; os.abort()", "import os; os.execv('/bin/true', ['true'])"]
+STATUS = [0, 3, 4, 0, 0, -15, 0, 1, 0, 0, 0, 0, 0, -6, 0]
+
+
+@pytest.mark.limit(200)
+def test_short_runs(python, agent, sockdir):
+    """Programs that end at once, each while the agent is somewhere else in attaching."""
+    rng = random.Random(python.name)
+    env = environment(sockdir, agent, GCSCOPE_INTERVAL="0.01")
+    wrong = []
+
+    def some(n):
+        for _ in range(n):
+            i = rng.randrange(len(EXITS))
+            source = "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n" + EXITS[i]
+            flags = ["-S", "-E"] if rng.random() < .5 else ["-I"]
+            done = run_program([python.path] + flags + ["-c", source], env, timeout=15)
+            if done.status != STATUS[i]:
+                wrong.append((EXITS[i], done))
+    threads = [threading.Thread(target=some, args=(30,)) for _ in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+@pytest.mark.limit(200)
+def test_exit_during_a_census(python, run):
+    """The interpreter ends while a large heap is being walked."""
+    source = '''
+import os, sys, time, threading
+heap = [[i] for i in range(200000)]
+threading.Thread(target=lambda: [[] for _ in iter(int, 1)], daemon=True).start()
+threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+time.sleep(%f)
+print("bye")
+sys.exit(6)
+'''
+    rng = random.Random(1)
+    for _ in range(6):
+        done = run(python, source % (rng.random() * .2), GCSCOPE_INTERVAL="0.01", GCSCOPE_BUDGET="100")
+        assert (done.status, done.stdout, done.stderr) == (6, b"bye\n", b"")
+
+
+def test_client_at_exit(python, target):
+    """The end of the program is the end of the connection, and the socket is gone."""
+    t = target(python, "import gc\n", GCSCOPE_INTERVAL="0.05")
+    path = socket_path(t.sockdir, t.pid)
+    c = t.connect()
+    c.ask("subscribe", topics="gc,census,log")
+    assert t.finish() == 0
+    from conftest import Gone
+    with pytest.raises(Gone):
+        while True:
+            c.line()
+    assert not os.path.exists(path)
+    assert t.errors() == ""
+
+
+def test_collections_during_shutdown(python, run):
+    source = '''
+import gc, atexit
+class A:
+    def __del__(self): gc.collect()
+x = A(); x.me = x
+keep = A()
+atexit.register(gc.collect)
+print("end")
+'''
+    done = run(python, source, GCSCOPE_INTERVAL="0.01")
+    assert (done.status, done.stdout, done.stderr) == (0, b"end\n", b"")
+
+
+def test_closerange(python, target):
+    """The agent's descriptors are its own: closing all of the program's does not reach them."""
+    t = target(python, "import os, gc\n", GCSCOPE_INTERVAL="0.1")
+    with t.connect() as c:
+        c.ask("subscribe", topics="gc")
+        t.exec("os.closerange(3, 5000)")
+        t.exec("gc.collect()")
+        assert c.event("gc")
+    with t.connect() as c:
+        assert c.ask("census")["objects"] > 1000
+    assert t.eval("os.open(os.devnull, os.O_RDONLY)") == 3
+
+
+def test_the_last_reader_sees_the_end(python, agent, sockdir):
+    """The program closes 0, 1 and 2 and lives on: whoever reads its pipe must see the end of it."""
+    source = "import os, time\ntime.sleep(.3)\nprint('x', flush=True)\nfor fd in (0, 1, 2): os.close(fd)\ntime.sleep(30)\n"
+    proc = subprocess.Popen([python.path, "-c", source], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            env=environment(sockdir, agent))
+    try:
+        with connect(sockdir, proc.pid) as c:
+            assert proc.stdout.read() == b"x\n"
+            assert c.ask("info")["pid"] == proc.pid
+    finally:
+        kill(proc.pid)
+        proc.wait()
+
+
+def test_a_program_that_waits_for_its_pipe(python, run):
+    """A pipe within the program: closing the write end gives the reader its end, agent or not."""
+    done = run(python, '''
+import os, threading, time
+time.sleep(.3)
+r, w = os.pipe()
+got = []
+t = threading.Thread(target=lambda: got.append(os.read(r, 10)))
+t.start(); os.close(w); t.join(5)
+print(got)
+pid = os.fork()
+if pid == 0:
+    os._exit(0)
+os.waitpid(pid, 0)
+r, w = os.pipe(); os.close(w); print(os.read(r, 1))
+''')
+    assert (done.status, done.stdout, done.stderr) == (0, b"[b'']\nb''\n", b"")
+
+
+def test_killed(python, target, cli, sockdir):
+    """SIGKILL leaves the socket; `ps` clears it away and shows nothing of it."""
+    t = target(python)
+    path = socket_path(sockdir, t.pid)
+    kill(t.pid)
+    t.proc.wait(10)
+    assert os.path.exists(path)
+    done = cli("ps", "--json")
+    assert done.status == 0, done
+    assert ("%d" % t.pid).encode() not in done.stdout.split(b'"agents"')[1]
+    assert not os.path.exists(path)
+
+
+def test_ps_removes_only_stale_sockets(one_python, target, cli, sockdir):
+    t = target(one_python)
+    others = ["notes.txt", "12-34.sock.bak", "abc.sock", "1-1.txt"]
+    for name in others:
+        with open(os.path.join(sockdir, name), "w"):
+            pass
+    done = cli("ps")
+    assert done.status == 0 and str(t.pid).encode() in done.stdout
+    assert set(others) < set(os.listdir(sockdir))
+    assert os.path.exists(socket_path(sockdir, t.pid))
+
+
+def test_stopped_target(few_pythons, target, cli):
+    """A target under SIGSTOP: ps shows what is known and does not hang; commands time out with exit 1."""
+    t = target(few_pythons)
+    os.kill(t.pid, signal.SIGSTOP)
+    try:
+        done = cli("ps", "-t", "2", timeout=15)
+        assert done.status == 0 and str(t.pid).encode() in done.stdout, done
+        done = cli("stat", "-t", "1", t.pid, timeout=15)
+        assert done.status == 1 and done.stderr.count(b"\n") == 1, done
+    finally:
+        os.kill(t.pid, signal.SIGCONT)
+    assert t.ask("info")["pid"] == t.pid
+
+
+def test_signals_reach_the_main_thread(python, target):
+    """Signals to the process never land on the agent's thread, whatever it is doing."""
+    t = target(python, '''
+import os, signal, threading, time
+where = []
+signal.signal(signal.SIGUSR1, lambda *_: where.append(threading.get_native_id() if hasattr(threading, "get_native_id") else os.getpid()))
+''', GCSCOPE_INTERVAL="0.01", GCSCOPE_BUDGET="100")
+    for _ in range(30):
+        os.kill(t.pid, signal.SIGUSR1)
+        t.eval("0")
+    wait_until(lambda: t.eval("len(where)") >= 1)
+    assert set(t.eval("where")) == {t.pid}
+    for task in os.listdir("/proc/%d/task" % t.pid):
+        if int(task) != t.pid:
+            with open("/proc/%d/task/%s/status" % (t.pid, task)) as f:
+                blocked = [int(x.split()[1], 16) for x in f if x.startswith("SigBlk")][0]
+            wanted = sum(1 << (s - 1) for s in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGALRM))
+            assert blocked & wanted == wanted
+
+
+def test_default_sigterm_ends_it(python, target):
+    t = target(python, GCSCOPE_INTERVAL="0.01", GCSCOPE_BUDGET="100")
+    os.kill(t.pid, signal.SIGTERM)
+    assert t.wait() == -signal.SIGTERM
+
+
+def test_two_agents_do_not_meet(few_pythons, target, cli):
+    """Two targets in one directory; one ends, the other's socket stays."""
+    a, b = target(few_pythons), target(few_pythons, script="b.py")
+    assert a.finish() == 0
+    assert b.ask("info")["pid"] == b.pid
+    assert is_gone(a.pid)
+    assert str(b.pid).encode() in cli("ps").stdout
+
+
+def test_subinterpreters(python, run):
+    """A sub-interpreter comes and goes; the agent watches the main one and nothing breaks."""
+    source = '''
+import gc, time, sys
+try: import _interpreters as i
+except ImportError:
+    try: import _xxsubinterpreters as i
+    except ImportError: i = None
+if i:
+    for n in range(5):
+        x = i.create()
+        i.run_string(x, "import gc; x = [[] for _ in range(5000)]; gc.collect(); gc.collect(0)")
+        time.sleep(.02)
+        i.destroy(x)
+        gc.collect()
+print("end")
+'''
+    done = run(python, source, GCSCOPE_INTERVAL="0.01", GCSCOPE_BUDGET="100")
+    assert (done.status, done.stdout, done.stderr) == (0, b"end\n", b"")
+
+
+@pytest.mark.limit(150)
+@pytest.mark.parametrize("suite", ["test_gc", "test_weakref", "test_finalization", "test_fork1", "test_thread",
+                                   "test_signal", "test_atexit", "test_threading"])
+def test_cpython_suite(few_pythons, agent, sockdir, tmp_path, suite):
+    """CPython's own tests of what the agent comes near, as they end without it."""
+    argv = [few_pythons.path, "-m", "test", "-v", suite]
+    env = environment(sockdir, TMPDIR=str(tmp_path))
+    if run_program([few_pythons.path, "-c", "import test.support"], env).status:
+        pytest.skip("CPython's test suite is not installed")
+
+    def outcome(with_agent):
+        done = run_program(argv, environment(sockdir, agent if with_agent else None, TMPDIR=str(tmp_path),
+                                             GCSCOPE_INTERVAL="0.05"), cwd=str(tmp_path), timeout=120)
+        text = (done.stdout + done.stderr).decode("utf-8", "replace")
+        failed = sorted(x for x in text.splitlines() if x.startswith(("FAIL:", "ERROR:")))
+        return done.status, failed
+    under = outcome(True)
+    if under != (0, []):
+        assert under == outcome(False)

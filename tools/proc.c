@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proc.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "xalloc.h"
+
+#define COMMAND_MAX 8192
+
+/* Reads up to size - 1 bytes of /proc/<pid>/<file>. Returns their number, or -1. */
+static ssize_t read_file(pid_t pid, const char *file, char *buf, size_t size)
+{
+	char path[64];
+	size_t n = 0;
+	ssize_t got = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	while (n + 1 < size && (got = read(fd, buf + n, size - 1 - n)) > 0)
+		n += (size_t)got;
+	close(fd);
+	buf[n] = '\0';
+	return got < 0 ? -1 : (ssize_t)n;
+}
+
+static uid_t owner(pid_t pid)
+{
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	return stat(path, &st) == 0 ? st.st_uid : (uid_t)-1;
+}
+
+static double uptime(unsigned long long start)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9 - (double)start / (double)sysconf(_SC_CLK_TCK);
+}
+
+int gcs_proc_read(pid_t pid, struct gcs_proc *out)
+{
+	char buf[1024], *p;
+	long rss = 0;
+	int ppid = 0;
+
+	if (read_file(pid, "stat", buf, sizeof(buf)) <= 0)
+		return -1;
+	/* The name in parentheses may hold anything, also ") ". */
+	p = strrchr(buf, ')');
+	if (!p)
+		return -1;
+	*out = (struct gcs_proc){0};
+	if (sscanf(p + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu %*u %ld",
+		   &out->state, &ppid, &out->start, &rss) != 4)
+		return -1;
+	out->ppid = ppid;
+	out->uid = owner(pid);
+	out->uptime_s = uptime(out->start);
+	out->rss_bytes = (double)rss * (double)sysconf(_SC_PAGESIZE);
+	return 0;
+}
+
+bool gcs_proc_alive(pid_t pid, unsigned long long start)
+{
+	struct gcs_proc p;
+
+	if (gcs_proc_read(pid, &p) < 0 || p.state == 'Z' || p.state == 'X')
+		return false;
+	return !start || p.start == start;
+}
+
+char *gcs_proc_command(pid_t pid)
+{
+	char *buf = xmalloc(COMMAND_MAX);
+	ssize_t n = read_file(pid, "cmdline", buf, COMMAND_MAX);
+
+	while (n > 0 && !buf[n - 1])
+		n--;
+	if (n > 0) {
+		for (ssize_t i = 0; i < n; i++)
+			if (!buf[i])
+				buf[i] = ' ';
+		buf[n] = '\0';
+		return buf;
+	}
+	n = read_file(pid, "comm", buf + 1, COMMAND_MAX - 2);
+	if (n <= 0)
+		return strcpy(buf, "?");
+	buf[0] = '[';
+	buf[n] = ']'; /* over the newline */
+	buf[n + 1] = '\0';
+	return buf;
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "target.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "paths.h"
+#include "proc.h"
+#include "xalloc.h"
+
+#define DIRS_MAX 6
+
+struct dirs {
+	char *dir[DIRS_MAX];
+	size_t n;
+};
+
+static void dirs_add(struct dirs *d, const char *dir)
+{
+	for (size_t i = 0; i < d->n; i++)
+		if (!strcmp(d->dir[i], dir))
+			return;
+	if (d->n < DIRS_MAX)
+		d->dir[d->n++] = xstrdup(dir);
+}
+
+static void dirs_add_for(struct dirs *d, const char *runtime_dir, uid_t uid)
+{
+	char dir[GCS_PATH_MAX];
+
+	if (gcs_socket_dir(dir, sizeof(dir), NULL, runtime_dir, uid) == 0)
+		dirs_add(d, dir);
+}
+
+/* Every place where an agent in a process of uid may have its socket. */
+static void dirs_known(struct dirs *d, uid_t uid)
+{
+	const char *explicit_dir = getenv("GCSCOPE_SOCKET_DIR");
+	char dir[GCS_PATH_MAX];
+
+	if (explicit_dir && *explicit_dir) {
+		dirs_add(d, explicit_dir);
+		return;
+	}
+	if (uid == geteuid())
+		dirs_add_for(d, getenv("XDG_RUNTIME_DIR"), uid);
+	dirs_add_for(d, NULL, uid);
+	snprintf(dir, sizeof(dir), "/run/user/%lu", (unsigned long)uid);
+	dirs_add_for(d, dir, uid);
+	snprintf(dir, sizeof(dir), "/tmp/gcscope-%lu", (unsigned long)uid);
+	dirs_add(d, dir);
+}
+
+static void dirs_free(struct dirs *d)
+{
+	while (d->n)
+		free(d->dir[--d->n]);
+}
+
+/*
+ * A directory that we chose by ourselves must be one that only its user can have made; one that the user
+ * named is as good as the sockets in it.
+ */
+static bool dir_trusted(const char *dir)
+{
+	const char *explicit_dir = getenv("GCSCOPE_SOCKET_DIR");
+	struct stat st;
+
+	if (explicit_dir && *explicit_dir)
+		return true;
+	if (lstat(dir, &st) < 0 || !S_ISDIR(st.st_mode) || (st.st_mode & 022))
+		return false;
+	return st.st_uid == geteuid() || geteuid() == 0;
+}
+
+static bool socket_trusted(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return false;
+	return st.st_uid == geteuid() || geteuid() == 0;
+}
+
+static void scan_entry(struct gcs_targets *out, const char *dir, const char *name)
+{
+	struct gcs_target *t;
+	unsigned long long start;
+	char *path;
+	pid_t pid;
+
+	if (gcs_socket_name_parse(name, &pid, &start) < 0)
+		return;
+	path = xasprintf("%s/%s", dir, name);
+	if (!socket_trusted(path)) {
+		free(path);
+		return;
+	}
+	out->t = xrealloc(out->t, (out->n + 1) * sizeof(*out->t));
+	t = &out->t[out->n++];
+	*t = (struct gcs_target){.pid = pid, .start = start, .path = path};
+	t->gone = !gcs_proc_alive(pid, start);
+	t->command = gcs_proc_command(pid);
+}
+
+static void scan_dir(struct gcs_targets *out, const char *dir)
+{
+	struct dirent *e;
+	DIR *d;
+
+	if (!dir_trusted(dir) || !(d = opendir(dir)))
+		return;
+	while ((e = readdir(d)))
+		scan_entry(out, dir, e->d_name);
+	closedir(d);
+}
+
+static int by_pid(const void *a, const void *b)
+{
+	const struct gcs_target *x = a, *y = b;
+
+	return (x->pid > y->pid) - (x->pid < y->pid);
+}
+
+static void scan(struct gcs_targets *out, const struct dirs *d)
+{
+	for (size_t i = 0; i < d->n; i++) {
+		size_t used = strlen(out->looked_in);
+
+		scan_dir(out, d->dir[i]);
+		snprintf(out->looked_in + used, sizeof(out->looked_in) - used, "%s%s", i ? ", " : "",
+			 d->dir[i]);
+	}
+	if (out->n)
+		qsort(out->t, out->n, sizeof(*out->t), by_pid);
+}
+
+void gcs_targets_scan(struct gcs_targets *out)
+{
+	struct dirs d = {0};
+
+	*out = (struct gcs_targets){0};
+	dirs_known(&d, geteuid());
+	scan(out, &d);
+	dirs_free(&d);
+}
+
+void gcs_targets_free(struct gcs_targets *ts)
+{
+	for (size_t i = 0; i < ts->n; i++) {
+		free(ts->t[i].path);
+		free(ts->t[i].command);
+	}
+	free(ts->t);
+}
+
+/*
+ * Removed only when ours, refused, and either its process is gone or the file is older than any gap
+ * between an agent's bind() and listen(). An exec() keeps a PID and its start time, so a live process
+ * says nothing.
+ */
+void gcs_target_remove_stale(const struct gcs_target *t)
+{
+	struct stat st;
+
+	if (lstat(t->path, &st) < 0 || !S_ISSOCK(st.st_mode) || st.st_uid != geteuid())
+		return;
+	if (t->gone || time(NULL) - st.st_ctime > 2)
+		unlink(t->path);
+}
+
+static bool accepts(const struct gcs_target *t)
+{
+	struct gcs_client c;
+	int err = gcs_client_connect(&c, t);
+
+	gcs_client_close(&c);
+	return err != -ECONNREFUSED && err != -ENOENT;
+}
+
+/* Keeps those that live, and of several only those that listen. */
+static void keep_live(struct gcs_targets *ts)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < ts->n; i++)
+		if (!ts->t[i].gone)
+			ts->t[n++] = ts->t[i];
+	ts->n = n;
+	if (n < 2)
+		return;
+	n = 0;
+	for (size_t i = 0; i < ts->n; i++)
+		if (accepts(&ts->t[i]))
+			ts->t[n++] = ts->t[i];
+	ts->n = n;
+}
+
+static bool is_number(const char *s)
+{
+	return *s && strspn(s, "0123456789") == strlen(s);
+}
+
+static void die_no_agent_in(const char *spec, pid_t pid)
+{
+	struct gcs_proc p;
+
+	if (pid <= 0 || gcs_proc_read(pid, &p) < 0)
+		die("no process %s; gcscope ps lists the agents", spec);
+	if (p.uid != geteuid() && geteuid() != 0)
+		die("process %s is not yours (uid %lu): run gcscope as its user or as root", spec,
+		    (unsigned long)p.uid);
+	die("no agent in process %s: start it with gcscope run -- CMD", spec);
+}
+
+/* As root a PID may be anybody's: its owner's directories are searched too. */
+static const struct gcs_target *find_pid(struct gcs_targets *ts, const char *spec)
+{
+	long n = strlen(spec) < 10 ? atol(spec) : 0;
+	struct gcs_proc p;
+
+	if (geteuid() == 0 && n > 0 && gcs_proc_read((pid_t)n, &p) == 0 && p.uid != 0) {
+		struct dirs d = {0};
+
+		dirs_known(&d, p.uid);
+		scan(ts, &d);
+		dirs_free(&d);
+	}
+	for (size_t i = 0; i < ts->n; i++)
+		if (ts->t[i].pid == n && !ts->t[i].gone)
+			return &ts->t[i];
+	die_no_agent_in(spec, (pid_t)n);
+	return NULL;
+}
+
+static void die_several(const struct gcs_targets *ts, const char *spec)
+{
+	char pids[256] = "";
+
+	for (size_t i = 0; i < ts->n && i < 16; i++) {
+		size_t used = strlen(pids);
+
+		snprintf(pids + used, sizeof(pids) - used, "%s%d", i ? ", " : "", (int)ts->t[i].pid);
+	}
+	if (ts->n > 16)
+		strcat(pids, ", ...");
+	if (spec)
+		die("%zu agents match '%s' (PIDs %s): name one by its PID", ts->n, spec, pids);
+	die("%zu agents are running (PIDs %s): name one by its PID, or a part of its command line", ts->n,
+	    pids);
+}
+
+const struct gcs_target *gcs_target_find(const char *spec)
+{
+	static struct gcs_targets ts;
+	size_t n = 0;
+
+	gcs_targets_scan(&ts);
+	if (spec && is_number(spec))
+		return find_pid(&ts, spec);
+	keep_live(&ts);
+	if (ts.n == 0)
+		die("no agent found (looked in %s): start a program with gcscope run -- CMD", ts.looked_in);
+	for (size_t i = 0; i < ts.n; i++)
+		if (!spec || strstr(ts.t[i].command, spec))
+			ts.t[n++] = ts.t[i];
+	ts.n = n;
+	if (ts.n == 0)
+		die("no agent's command line contains '%s'; gcscope ps lists the agents", spec);
+	if (ts.n > 1)
+		die_several(&ts, spec);
+	return &ts.t[0];
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "watch-model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fields.h"
+#include "xalloc.h"
+
+/* Two censuses are at least this far apart; less is the jitter of taken_s_ago. */
+#define SAME_CENSUS_NS 5000000ll
+
+void gcs_watch_init(struct gcs_watch *w, enum gcs_sort sort)
+{
+	*w = (struct gcs_watch){.sort = sort, .trend = json_object(), .census_ns = INT64_MIN};
+}
+
+void gcs_watch_fini(struct gcs_watch *w)
+{
+	for (int i = 0; i < GCS_WATCH_KINDS; i++)
+		json_decref(w->answer[i]);
+	json_decref(w->trend);
+	free(w->selected);
+}
+
+const json_t *gcs_watch_rows(const struct gcs_watch *w)
+{
+	bool suspects = w->view == GCS_VIEW_SUSPECTS ||
+			(w->view > GCS_VIEW_SUSPECTS && w->back == GCS_VIEW_SUSPECTS);
+
+	return suspects ? json_object_get(w->answer[GCS_WATCH_SUSPECTS], "suspects")
+			: json_object_get(w->answer[GCS_WATCH_CENSUS], "types");
+}
+
+size_t gcs_watch_nrows(const struct gcs_watch *w)
+{
+	return json_array_size(gcs_watch_rows(w));
+}
+
+static const char *row_type(const struct gcs_watch *w, size_t i)
+{
+	return gcs_fields_str(json_array_get(gcs_watch_rows(w), i), "type");
+}
+
+static void select_row(struct gcs_watch *w, size_t i)
+{
+	const char *type = row_type(w, i);
+
+	w->cursor = i;
+	free(w->selected);
+	w->selected = type ? xstrdup(type) : NULL;
+}
+
+/* Puts the cursor on the selected type again; when it is gone, what took its place is selected. */
+static void find_selected(struct gcs_watch *w)
+{
+	size_t n = gcs_watch_nrows(w);
+
+	for (size_t i = 0; w->selected && i < n; i++) {
+		const char *type = row_type(w, i);
+
+		if (type && !strcmp(type, w->selected)) {
+			w->cursor = i;
+			return;
+		}
+	}
+	if (n)
+		select_row(w, w->cursor < n ? w->cursor : n - 1);
+}
+
+static void add_trend(json_t *trend, const json_t *row)
+{
+	const char *type = gcs_fields_str(row, "type");
+	double count = gcs_fields_num(row, "count");
+	json_t *a;
+
+	if (!type || !isfinite(count))
+		return;
+	a = json_object_get(trend, type);
+	if (!a)
+		json_object_set_new(trend, type, a = json_array());
+	json_array_append_new(a, json_real(count));
+	if (json_array_size(a) > GCS_WATCH_TREND)
+		json_array_remove(a, 0);
+}
+
+/*
+ * The agent answers with its last census as often as it is asked: only a new one counts. What has left
+ * the answer is forgotten, so that a long watch of many types does not grow.
+ */
+static void note_census(struct gcs_watch *w, const json_t *census, int64_t now_ns)
+{
+	double ago = gcs_fields_num(census, "taken_s_ago");
+	int64_t taken = now_ns - (isfinite(ago) ? (int64_t)(ago * 1e9) : 0);
+	const json_t *types = json_object_get(census, "types");
+	json_t *keep;
+
+	if (w->census_ns != INT64_MIN && taken - w->census_ns < SAME_CENSUS_NS)
+		return;
+	w->census_ns = taken;
+	keep = json_object();
+	for (size_t i = 0; i < json_array_size(types); i++) {
+		const char *type = gcs_fields_str(json_array_get(types, i), "type");
+
+		if (type && json_object_get(w->trend, type))
+			json_object_set(keep, type, json_object_get(w->trend, type));
+		add_trend(keep, json_array_get(types, i));
+	}
+	json_decref(w->trend);
+	w->trend = keep;
+}
+
+void gcs_watch_answer(struct gcs_watch *w, enum gcs_watch_kind kind, json_t *answer, int64_t now_ns)
+{
+	json_decref(w->answer[kind]);
+	w->answer[kind] = answer;
+	w->message[kind][0] = '\0';
+	if (kind == GCS_WATCH_CENSUS)
+		note_census(w, answer, now_ns);
+	if (kind == GCS_WATCH_CENSUS || kind == GCS_WATCH_SUSPECTS)
+		find_selected(w);
+}
+
+void gcs_watch_failed(struct gcs_watch *w, enum gcs_watch_kind kind, const char *message)
+{
+	json_decref(w->answer[kind]);
+	w->answer[kind] = NULL;
+	snprintf(w->message[kind], sizeof(w->message[kind]), "%s", message ? message : "error");
+}
+
+void gcs_watch_move(struct gcs_watch *w, long rows)
+{
+	size_t n = gcs_watch_nrows(w);
+	long to = (long)w->cursor + rows;
+
+	if (n)
+		select_row(w, to < 0 ? 0 : (size_t)to >= n ? n - 1 : (size_t)to);
+}
+
+void gcs_watch_scroll(struct gcs_watch *w, size_t height)
+{
+	size_t n = gcs_watch_nrows(w);
+
+	if (!height)
+		return;
+	if (w->cursor < w->top)
+		w->top = w->cursor;
+	if (w->cursor >= w->top + height)
+		w->top = w->cursor - height + 1;
+	if (w->top + height > n)
+		w->top = n > height ? n - height : 0;
+}
+
+void gcs_watch_show(struct gcs_watch *w, enum gcs_watch_view view)
+{
+	if (w->view < GCS_VIEW_HISTORY)
+		w->back = w->view;
+	w->view = view;
+	w->top = 0;
+	find_selected(w);
+}
+
+size_t gcs_watch_trend(const struct gcs_watch *w, const char *type, double *out)
+{
+	const json_t *a = type ? json_object_get(w->trend, type) : NULL;
+	size_t n = json_array_size(a);
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = json_number_value(json_array_get(a, i));
+	return n;
+}
+
+struct gcs_spark_point *gcs_watch_history(const struct gcs_watch *w, size_t *n)
+{
+	const json_t *h = w->answer[GCS_WATCH_HISTORY], *points = json_object_get(h, "points");
+	const char *type = gcs_fields_str(h, "type");
+	struct gcs_spark_point *p;
+
+	*n = 0;
+	if (!type || !w->selected || strcmp(type, w->selected))
+		return NULL;
+	p = xcalloc(json_array_size(points), sizeof(*p));
+	for (size_t i = 0; i < json_array_size(points); i++) {
+		const json_t *ago = json_array_get(json_array_get(points, i), 0);
+		const json_t *count = json_array_get(json_array_get(points, i), 1);
+
+		if (!json_is_number(ago) || !json_is_number(count))
+			continue;
+		p[*n].ago_s = json_number_value(ago);
+		p[(*n)++].value = json_number_value(count);
+	}
+	return p;
+}
