@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE
 #include "frame.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "api.h"
 #include "disabled.h"
 #include "layout.h"
+#include "peek.h"
 
 #define PROBE_FILE "<gcscope>"
 #define PROBE_LINE 5
@@ -30,33 +28,25 @@ static struct {
 static PyObject *probe_code; /* while the probe runs */
 static const char *probe_failure;
 
-static bool peek(const void *address, void **out)
+static uintptr_t untag(uintptr_t p)
 {
-	struct iovec local = {out, sizeof(*out)};
-	struct iovec remote = {(void *)address, sizeof(*out)};
-
-	return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)sizeof(*out);
+	return p & ~(uintptr_t)7;
 }
 
-static void *untag(void *p)
+static bool plausible(uintptr_t p)
 {
-	return (void *)((uintptr_t)p & GCS_LINK_MASK);
-}
-
-static bool plausible(const void *p)
-{
-	return (uintptr_t)p > 0x10000 && !((uintptr_t)p & 7);
+	return p > 0x10000 && !(p & 7);
 }
 
 /* Is this the frame that runs probe_code? Notes where it keeps its code. */
-static bool is_probe_frame(const char *frame)
+static bool is_probe_frame(uintptr_t frame)
 {
-	void *word;
+	uintptr_t word;
 
 	if (!plausible(frame))
 		return false;
 	for (uint16_t off = 0; off <= 32; off += 32) /* first member from 3.12 on, fifth in 3.11 */
-		if (peek(frame + off, &word) && untag(word) == (void *)probe_code) {
+		if (gcs_peek(frame + off, &word) && untag(word) == (uintptr_t)probe_code) {
 			at.code = off;
 			return true;
 		}
@@ -64,21 +54,21 @@ static bool is_probe_frame(const char *frame)
 }
 
 /* Searches the thread state for the running frame; returns it. */
-static const char *find_frame(const char *thread)
+static const char *find_frame(uintptr_t thread)
 {
-	void *word, *inner;
+	uintptr_t word, inner;
 
 	for (uint16_t off = 24; off < 256; off += 8) {
-		if (!peek(thread + off, &word) || !plausible(word))
+		if (!gcs_peek(thread + off, &word) || !plausible(word))
 			continue;
 		at.in_thread = off;
 		at.indirect = false;
 		if (is_probe_frame(word))
-			return word;
+			return (const char *)word;
 		at.indirect = true;
 		for (at.in_cframe = 0; at.in_cframe <= 8; at.in_cframe += 8)
-			if (peek((char *)word + at.in_cframe, &inner) && is_probe_frame(inner))
-				return inner;
+			if (gcs_peek(word + at.in_cframe, &inner) && is_probe_frame(inner))
+				return (const char *)inner;
 	}
 	return NULL;
 }
@@ -123,12 +113,12 @@ static const char *learn_frame_objects(void)
 
 static const char *learn_interpreter_frames(void)
 {
-	void *probe_word;
+	uintptr_t word;
 	const char *frame;
 
-	if (!peek(probe_code, &probe_word))
+	if (!gcs_peek((uintptr_t)probe_code, &word))
 		return "process_vm_readv() is not permitted here";
-	frame = find_frame(py.PyThreadState_Get());
+	frame = find_frame((uintptr_t)py.PyThreadState_Get());
 	if (!frame)
 		return "the running frame was not found";
 	/* tp_basicsize of code objects ends where the bytecode begins */
@@ -207,7 +197,7 @@ static PyObject *running_code(int *line)
 		frame = gcs_load_ptr(frame, at.in_cframe);
 	if (!frame)
 		return NULL;
-	code = untag(gcs_load_ptr(frame, at.code));
+	code = (PyObject *)untag((uintptr_t)gcs_load_ptr(frame, at.code));
 	if (!code || gcs_type_of(code) != py.PyCode_Type)
 		return NULL; /* the interpreter's own entry frame */
 	*line = py.PyCode_Addr2Line(code, (int)((char *)gcs_load_ptr(frame, at.instruction) -

@@ -6,8 +6,8 @@
  *
  * Where their members stand differs between versions and patch releases, and is found by looking: a
  * probe, called from a line of Python that we compiled ourselves, knows the code object it runs under and
- * searches the thread state and the frame for it, every foreign word read through process_vm_readv() so
- * that a wrong guess cannot fault. What was found must give the probe's own line, else this is off.
+ * searches the thread state and the frame for it, every foreign word read with gcs_peek(). What was found
+ * must give the probe's own line, else this is off.
  */
 #ifndef GCS_FRAME_H
 #define GCS_FRAME_H

@@ -7,6 +7,7 @@
 
 #include "disabled.h"
 #include "gcscope/protocol.h"
+#include "peek.h"
 #include "sizes.h"
 
 /* Py_TPFLAGS_*: part of the stable ABI, except the two of the pre-header (3.11+, unused before). */
@@ -419,29 +420,64 @@ static bool lengths_agree(PyObject *gc)
 	return ok;
 }
 
-static const char *probe_lists(PyObject *list, PyObject *gc)
+/* Does what stands at this address look like the head of a list: do both its links lead back? */
+static bool looks_like_head(uintptr_t head)
+{
+	uintptr_t next, prev, back, forth;
+
+	return gcs_peek(head, &next) && gcs_peek(head + 8, &prev) &&
+	       gcs_peek((next & GCS_LINK_MASK) + 8, &back) && gcs_peek(prev & GCS_LINK_MASK, &forth) &&
+	       (back & GCS_LINK_MASK) == head && (forth & GCS_LINK_MASK) == head;
+}
+
+/* The newest tracked object is the young list's last: its next link leads to the list's head. */
+static struct gcs_generation *find_young(void)
+{
+	PyObject *list = py.PyList_New(0);
+	struct gcs_gc_head *g = (struct gcs_gc_head *)list - 1;
+	uintptr_t young = list ? g->next & GCS_LINK_MASK : 0, last;
+
+	if (!looks_like_head(young) || !gcs_peek(young + 8, &last) || (last & GCS_LINK_MASK) != (uintptr_t)g)
+		young = 0;
+	if (list)
+		py.Py_DecRef(list);
+	return (struct gcs_generation *)young;
+}
+
+/*
+ * The permanent generation stands behind the others, with a pointer to the young one between them or not
+ * (3.14.0 to 3.14.4), and with padding or not: the next thing there that is a list's head.
+ */
+static struct gcs_gc_head *find_permanent(const struct gcs_generation *young)
+{
+	uintptr_t end = (uintptr_t)&young[GCS_GENERATIONS];
+
+	for (uintptr_t p = end; p <= end + 32; p += 4)
+		if (looks_like_head(p))
+			return (struct gcs_gc_head *)p;
+	return NULL;
+}
+
+static const char *probe_lists(PyObject *gc)
 {
 	struct gcs_layout *l = &gcs_layout;
-	struct gcs_gc_head *g = (struct gcs_gc_head *)list - 1;
-	struct gcs_generation *young = (struct gcs_generation *)gcs_gc_next(g);
+	struct gcs_generation *young = find_young();
 
-	if (!young || gcs_gc_prev(&young->head) != g)
+	if (!young)
 		return "a fresh object does not lead to the young generation";
 	l->generation = young;
-	for (int i = 0; i < GCS_GENERATIONS; i++)
+	for (int i = 0; i < GCS_GENERATIONS; i++) {
 		l->list[i] = &young[i].head;
+		if (!looks_like_head((uintptr_t)l->list[i]))
+			return "the older generations do not verify";
+	}
 	if (!thresholds_agree(gc))
 		return "the thresholds do not verify";
-	/* Behind the generations stands a pointer to the young one, except in 3.14.0 to 3.14.4. */
-	if (*(void **)&young[3] == young)
-		l->list[3] = (struct gcs_gc_head *)((void **)&young[3] + 1);
-	else
-		l->list[3] = &young[3].head;
+	l->list[GCS_LISTS - 1] = find_permanent(young);
+	if (!l->list[GCS_LISTS - 1])
+		return "the permanent generation was not found";
 	l->heads_lo = (uintptr_t)young;
-	l->heads_size = (uintptr_t)(l->list[3] + 1) - l->heads_lo;
-	if (!gcs_gc_next(l->list[3]) || !gcs_gc_prev(l->list[3]) ||
-	    gcs_gc_prev(gcs_gc_next(l->list[3])) != l->list[3])
-		return "the permanent generation does not verify";
+	l->heads_size = (uintptr_t)(l->list[GCS_LISTS - 1] + 1) - l->heads_lo;
 	if (!lengths_agree(gc))
 		return "the lengths of the lists do not verify";
 	l->lists = true;
@@ -463,7 +499,7 @@ void gcs_layout_probe_gil(PyObject *gc)
 	if (py.free_threaded) {
 		gcs_disable("gc_lists", "a free-threaded build has none");
 	} else if (gcs_layout.types) {
-		why = probe_lists(list, gc);
+		why = probe_lists(gc);
 	}
 	if (!py.free_threaded && why)
 		gcs_disable("gc_lists", "%s", why);

@@ -26,8 +26,11 @@ struct gcs_gc_head {
 	uintptr_t prev;
 };
 
-/* Low bits of a link: finalized, collecting, unreachable, old space (3.14.0 to 3.14.4). */
-#define GCS_LINK_MASK (~(uintptr_t)7)
+/*
+ * Low bits of a link: finalized, collecting, unreachable, old space (3.14.0 to 3.14.4). Two, not three: a
+ * head may stand at an address that is a multiple of 4 only (seen in Debian's 3.13.18).
+ */
+#define GCS_LINK_MASK (~(uintptr_t)3)
 
 static inline struct gcs_gc_head *gcs_gc_next(const struct gcs_gc_head *g)
 {

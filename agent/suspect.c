@@ -53,6 +53,8 @@ struct window {
 	double newest;             /* minimum of the newest twelfth */
 	double rise;               /* newest above the window's minimum */
 	double jump;               /* largest step up from one census to the next */
+	double fall;               /* largest fall from any census to a later one */
+	double way;                /* all steps, up and down, together */
 };
 
 static double value(const struct track *k, size_t i)
@@ -117,6 +119,19 @@ static void block_floors(const struct track *k, size_t first, size_t end, unsign
 	}
 }
 
+/* The largest fall, from any of the points first..end to a later one of them. */
+static double fall_within(const struct track *k, size_t first, size_t end)
+{
+	double low = value(k, end - 1), fall = 0;
+	size_t i;
+
+	for (i = end; i-- > first;) {
+		low = min(low, value(k, i));
+		fall = max(fall, value(k, i) - low);
+	}
+	return fall;
+}
+
 static void cut(struct window *w, const struct track *k, size_t start, unsigned blocks)
 {
 	double low;
@@ -135,9 +150,14 @@ static void cut(struct window *w, const struct track *k, size_t start, unsigned 
 	}
 	w->newest = floor_since(k, end_of(k) - w->span_ns / 12 + 1);
 	w->rise = w->newest - w->future[0];
-	w->jump = 0;
-	for (i = start + 1; i < k->n; i++)
-		w->jump = max(w->jump, value(k, i) - value(k, i - 1));
+	w->fall = fall_within(k, start, k->n);
+	w->jump = w->way = 0;
+	for (i = start + 1; i < k->n; i++) {
+		double step = value(k, i) - value(k, i - 1);
+
+		w->jump = max(w->jump, step);
+		w->way += step < 0 ? -step : step;
+	}
 }
 
 /* What came before. */
@@ -215,18 +235,23 @@ static bool is_slowing(const struct window *w)
 
 /* Signs. */
 
-/* The largest fall, from any point of the window to a later one. */
-static double largest_fall(const struct window *w)
+/* The last point before the lasting rise: where the count was near its minimum for the last time. */
+static size_t rise_start(const struct window *w)
 {
-	const struct track *k = w->k;
-	double low = value(k, k->n - 1), fall = 0;
+	double level = w->future[0] + 0.02 * w->rise;
 	size_t i;
 
-	for (i = k->n; i-- > w->start;) {
-		low = min(low, value(k, i));
-		fall = max(fall, value(k, i) - low);
-	}
-	return fall;
+	for (i = w->k->n - 1; i > w->start && value(w->k, i) > level; i--)
+		;
+	return i;
+}
+
+/* Falls that recur: the largest is about as large in either half. */
+static bool has_teeth(const struct window *w, double least)
+{
+	size_t middle = w->start + (w->k->n - w->start) / 2;
+
+	return fall_within(w->k, w->start, middle) > least && fall_within(w->k, middle, w->k->n) > least;
 }
 
 /*
@@ -267,7 +292,7 @@ static bool is_still_rising(const struct window *w)
 	double quarter = w->newest - floor_since(w->k, end_of(w->k) - w->span_ns / 4);
 	int64_t now, earlier;
 
-	if (quarter >= 0.12 * w->rise && quarter >= w->jump)
+	if (quarter >= 0.12 * w->rise && quarter >= w->jump && quarter > w->fall)
 		return true;
 	return find_pauses(w, &now, &earlier) && now <= earlier + earlier / 5;
 }
@@ -286,32 +311,49 @@ static unsigned rising_blocks(const struct window *w, double *largest)
 	return rising;
 }
 
+/*
+ * A random walk of n steps gets sqrt(n) steps far, give or take; a climb about n. Required is what a walk
+ * does once in a thousand times, or, of a short window, almost every step up.
+ */
+static bool is_straight(const struct window *w)
+{
+	double steps = (double)(w->k->n - w->start - 1);
+	double needed = min(11, 0.75 * steps);
+
+	return w->rise * w->rise * steps >= needed * w->way * w->way;
+}
+
 static bool is_climb(const struct window *w)
 {
 	double largest, given_back = 0;
 	unsigned b, rising = rising_blocks(w, &largest);
 	unsigned needed = w->blocks * 5 / 12;
+	int64_t now, earlier;
 
-	if (w->rise < least_allowed(w->k) || w->rise < 1.5 * w->jump)
+	if (w->rise < least_allowed(w->k) || w->rise < 5 * w->jump)
 		return false;
 	for (b = 0; b < w->blocks; b++)
 		given_back = max(given_back, w->floor[b] - w->future[b]);
-	if (given_back > 0.15 * w->rise || largest_fall(w) > 0.5 * w->rise)
+	if (given_back > 0.15 * w->rise || w->fall > 0.5 * w->rise)
 		return false;
 	if (rising < (needed < 3 ? 3 : needed) || largest > 0.45 * w->rise)
 		return false;
-	return is_still_rising(w) && is_novel(w, false) && !is_slowing(w);
+	if (find_pauses(w, &now, &earlier) && earlier > 0.45 * (double)(end_of(w->k) - time_of(w->k, rise_start(w))))
+		return false;
+	return is_straight(w) && is_still_rising(w) && is_novel(w, false) && !is_slowing(w);
 }
 
 /*
- * Least (sum of steps)^2 / (steps * sum of squares), by the number of steps: one-sided p of the t statistic
- * about 0.0005 with many; with few, where no even rise could reach that, about 0.005.
+ * Least (sum of steps)^2 / (steps * sum of squares) for 3 to 7 steps. The steps of a random walk have a t
+ * statistic: without teeth one-sided p is 0.0002; between teeth, where troughs differ by the moment at which
+ * they were seen and few steps are all there are, 0.005.
  */
-static double evenness_needed(unsigned steps)
+static double evenness_needed(unsigned steps, bool teeth)
 {
-	static const double needed[] = { 1, 1, 1, 0.98, 0.92, 0.86, 0.84, 0.83 };
+	static const double between_teeth[] = { 0.98, 0.92, 0.86, 0.84, 0.83 };
+	static const double alone[] = { 2, 2, 2, 0.92, 0.89 }; /* 2: out of reach */
 
-	return steps < sizeof(needed) / sizeof(needed[0]) ? needed[steps] : 0.8;
+	return (teeth ? between_teeth : alone)[steps - 3];
 }
 
 static bool are_floors_rising(const struct window *w)
@@ -329,26 +371,30 @@ static bool are_floors_rising(const struct window *w)
 		sum += step;
 		squares += step * step;
 	}
-	if (sum * sum < evenness_needed(steps) * steps * squares)
+	/* Large falls must recur, or they are no teeth but something that came to an end. */
+	teeth = has_teeth(w, 0.75 * rise);
+	if ((!teeth && w->fall > 0.75 * rise) || sum * sum < evenness_needed(steps, teeth) * steps * squares)
 		return false;
 	/* Without teeth in it the end, and what came before, are seen more closely than by whole blocks. */
-	teeth = largest_fall(w) > 0.5 * rise;
-	if (!teeth && !is_still_rising(w))
+	if (w->fall < 0.15 * rise && !is_still_rising(w))
 		return false;
 	return is_novel(w, teeth) && !is_slowing(w);
 }
 
-/* One container that grows by a factor: at least three steps, spread, the last within the newest third. */
-static bool are_steps_growing(const struct window *w)
+/*
+ * One container that grows by a factor, each step about as long in coming as all before: at least three steps,
+ * spread over the window. Likely while the last is in the newest third, a watch while in the newest half.
+ */
+static enum gcs_confidence are_steps_growing(const struct window *w)
 {
 	const struct track *k = w->k;
 	double step = 0.02 * w->rise, low = value(k, k->n - 1), level = low;
-	int64_t first = 0, last = 0;
+	int64_t first = 0, last = 0, since;
 	unsigned steps = 0;
 	size_t i;
 
-	if (w->rise < MIN_BYTES || largest_fall(w) > 0.15 * w->rise)
-		return false;
+	if (w->rise < MIN_BYTES || w->fall > 0.15 * w->rise)
+		return GCS_NO_SUSPECT;
 	for (i = k->n - 1; i-- > w->start;) {
 		low = min(low, value(k, i));
 		if (low > level - step)
@@ -357,8 +403,10 @@ static bool are_steps_growing(const struct window *w)
 		last = steps++ ? last : first;
 		level = low;
 	}
-	return steps >= 3 && last - first >= w->span_ns / 2 && end_of(k) - last <= w->span_ns / 3 &&
-	       is_novel(w, false);
+	since = end_of(k) - last;
+	if (steps < 3 || last - first < w->span_ns / 3 || since > w->span_ns / 2 || !is_novel(w, false))
+		return GCS_NO_SUSPECT;
+	return since <= w->span_ns / 3 ? GCS_LIKELY : GCS_WATCH;
 }
 
 /* Do the bytes grow by more than the number of objects can explain? */
@@ -401,17 +449,6 @@ static unsigned full_since(const struct window *w, int64_t from, const int64_t *
 }
 
 /* Verdict. */
-
-/* The last point before the lasting rise: where the count was near its minimum for the last time. */
-static size_t rise_start(const struct window *w)
-{
-	double level = w->future[0] + 0.02 * w->rise;
-	size_t i;
-
-	for (i = w->k->n - 1; i > w->start && value(w->k, i) > level; i--)
-		;
-	return i;
-}
 
 static void describe(const struct window *w, size_t start, const int64_t *full, size_t nfull, struct gcs_verdict *v)
 {
@@ -459,15 +496,19 @@ static enum gcs_confidence grade(const struct window *w, const struct gcs_verdic
 static bool judge_window(const struct track *k, size_t start, const int64_t *full, size_t nfull, struct gcs_verdict *v)
 {
 	size_t points = k->n - start;
+	enum gcs_confidence limit;
 	struct window w;
 	unsigned blocks;
 
 	cut(&w, k, start, points < 24 ? (unsigned)points / 2 : MAX_BLOCKS);
 	if (k->bytes && !is_count_still(&w))
 		return false;
-	if (is_climb(&w) || (k->bytes && points >= LIKELY_MIN && are_steps_growing(&w))) {
+	limit = is_climb(&w) ? GCS_CONFIRMED : k->bytes ? are_steps_growing(&w) : GCS_NO_SUSPECT;
+	if (limit != GCS_NO_SUSPECT) {
 		describe(&w, rise_start(&w), full, nfull, v);
 		v->confidence = grade(&w, v, full, nfull);
+		if (v->confidence > limit)
+			v->confidence = limit;
 		return v->confidence != GCS_NO_SUSPECT;
 	}
 	/* The more blocks, the better the statistic; the fewer, the longer the teeth that one block spans. */

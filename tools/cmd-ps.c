@@ -117,7 +117,7 @@ static json_t *silent_row(const struct gcs_target *t)
 	char *command;
 	json_t *o;
 
-	if (t->gone || gcs_proc_read(t->pid, &p) < 0 || p.start != t->start)
+	if (t->gone || !gcs_proc_alive(t->pid, t->start) || gcs_proc_read(t->pid, &p) < 0)
 		return NULL;
 	command = gcs_text_utf8(t->command, strlen(t->command));
 	o = json_pack("{s:i, s:i, s:n, s:f, s:o, s:n, s:n, s:s, s:s}", "pid", (int)t->pid, "ppid", (int)p.ppid,
@@ -127,11 +127,20 @@ static json_t *silent_row(const struct gcs_target *t)
 	return o;
 }
 
+/* It ended while we asked: its socket is stale as of now. */
+static bool ended_meanwhile(struct row *r)
+{
+	if (r->state != ROW_SILENT || gcs_proc_alive(r->target->pid, r->target->start))
+		return false;
+	gcs_client_close(&r->client);
+	return gcs_client_connect(&r->client, r->target) == -ECONNREFUSED;
+}
+
 static json_t *row_json(struct row *r)
 {
 	json_t *o;
 
-	if (r->state == ROW_STALE) {
+	if (r->state == ROW_STALE || ended_meanwhile(r)) {
 		gcs_target_remove_stale(r->target);
 		return NULL;
 	}

@@ -197,6 +197,10 @@ static void handle_key(struct watch *w, int key)
 		w->done = true;
 		return;
 	}
+	if (key == GCS_KEY_REDRAW) {
+		gcs_screen_resize(&w->screen);
+		return;
+	}
 	if (w->model.view == GCS_VIEW_HELP) {
 		gcs_watch_show(&w->model, w->model.back);
 		return;

@@ -172,7 +172,7 @@ void gcs_target_remove_stale(const struct gcs_target *t)
 
 	if (lstat(t->path, &st) < 0 || !S_ISSOCK(st.st_mode) || st.st_uid != geteuid())
 		return;
-	if (t->gone || time(NULL) - st.st_ctime > 2)
+	if (!gcs_proc_alive(t->pid, t->start) || time(NULL) - st.st_ctime > 2)
 		unlink(t->path);
 }
 

@@ -136,6 +136,8 @@ int gcs_screen_key(void)
 	case '\r':
 	case '\n':
 		return GCS_KEY_ENTER;
+	case 'L' & 0x1f:
+		return GCS_KEY_REDRAW;
 	case 27:
 	case KEY_BACKSPACE:
 		return GCS_KEY_ESCAPE;

@@ -33,7 +33,7 @@ void gcs_screen_resize(struct gcs_screen *s);
 /* The next key that was pressed: a character, one of below, or 0. Never blocks. */
 int gcs_screen_key(void);
 enum { GCS_KEY_UP = 0x10000, GCS_KEY_DOWN, GCS_KEY_PAGE_UP, GCS_KEY_PAGE_DOWN, GCS_KEY_HOME, GCS_KEY_END,
-       GCS_KEY_ENTER, GCS_KEY_ESCAPE, GCS_KEY_OTHER };
+       GCS_KEY_ENTER, GCS_KEY_ESCAPE, GCS_KEY_REDRAW, GCS_KEY_OTHER };
 
 /* Draws everything. Scrolls the model to its cursor. */
 void gcs_screen_draw(const struct gcs_screen *s, struct gcs_watch *w, const struct gcs_watch_status *status);

@@ -25,7 +25,7 @@ import time
 
 import pytest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+BUILD = os.path.abspath(os.environ.get("GCSCOPE_BUILD", "build"))
 DEADLINE = 20.0
 
 
@@ -79,6 +79,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "limit(seconds): the longest that this test may take")
     if not PYTHONS:
         raise pytest.UsageError("no CPython 3.8 or later found; name some in GCSCOPE_PYTHONS")
+    if not os.path.exists(os.path.join(BUILD, "gcscope")):
+        raise pytest.UsageError("no gcscope in %s: build first, or set GCSCOPE_BUILD" % BUILD)
 
 
 def pytest_report_header(config):
@@ -126,10 +128,7 @@ def limit(request):
 
 @pytest.fixture(scope="session")
 def build():
-    path = os.path.abspath(os.environ.get("GCSCOPE_BUILD", "build"))
-    if not os.path.exists(os.path.join(path, "gcscope")):
-        pytest.exit("no gcscope in %s: build first, or set GCSCOPE_BUILD" % path, returncode=99)
-    return path
+    return BUILD
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,496 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Guards against a command line that trusts its peer: one that hangs, crashes, eats memory or prints raw bytes
+when the socket is not answered by a well-behaved agent, and one that removes files which it should not.
+The peers are fake_agent.py's.
+"""
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import pty
+import resource
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+
+import pytest
+
+from fake_agent import NASTY
+
+FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_agent.py")
+TIMEOUT = 20
+
+BAD_ANSWERS = ["garbage", "text", "array", "noschema", "oddschema", "wrongschema", "nul", "badutf8", "deep", "bignum",
+               "empty", "half", "early", "endless"]
+QUIET_ANSWERS = ["silent", "drip"]
+
+
+@pytest.fixture
+def place():
+    """A socket directory with a short name: sun_path holds 108 bytes."""
+    path = tempfile.mkdtemp(prefix="gcs-", dir="/tmp")
+    yield path
+    shutil.rmtree(path)
+
+
+def environment(place, **more):
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("GCSCOPE_", "LD_PRELOAD", "NO_COLOR"))}
+    env.update(GCSCOPE_SOCKET_DIR=place, LC_ALL="C.UTF-8", TERM="xterm", **more)
+    return env
+
+
+@pytest.fixture
+def peer(place):
+    started = []
+
+    def start(mode):
+        p = subprocess.Popen([sys.executable, FAKE, place, mode], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        started.append(p)
+        assert p.stdout.readline() == b"ready\n"
+        return p
+
+    yield start
+    for p in started:
+        p.send_signal(signal.SIGCONT)
+        p.kill()
+        p.wait()
+        p.stdout.close()
+
+
+@pytest.fixture
+def run(gcscope, place):
+    def run(*args, timeout=TIMEOUT, **kw):
+        return subprocess.run([gcscope] + [str(a) for a in args], stdin=subprocess.DEVNULL, stdout=kw.pop("stdout", subprocess.PIPE),
+                              stderr=subprocess.PIPE, timeout=timeout, env=environment(place, **kw))
+    return run
+
+
+def failed_cleanly(done):
+    """Exit 1, nothing on stdout, one harmless line on stderr."""
+    text = done.stderr.decode("utf-8")
+    assert done.returncode == 1, done
+    assert not done.stdout, done
+    assert text.startswith("gcscope: ") and text.count("\n") == 1 and text.endswith("\n"), text
+    assert harmless(text)
+    return text
+
+
+def harmless(text):
+    return not any((ord(c) < 32 and c != "\n") or 127 <= ord(c) < 160 or c in "\u202e\u2066\u2028\u200b" for c in text)
+
+
+# ---- peers that break the protocol ----
+
+@pytest.mark.parametrize("mode", BAD_ANSWERS)
+@pytest.mark.parametrize("when", ["hello-", ""])
+def test_bad_answer(peer, run, when, mode):
+    peer(when + mode)
+    failed_cleanly(run("stat"))
+    failed_cleanly(run("events"))
+
+
+@pytest.mark.parametrize("mode", QUIET_ANSWERS)
+@pytest.mark.parametrize("when", ["hello-", ""])
+def test_no_answer_is_bounded(peer, run, when, mode):
+    peer(when + mode)
+    for args in (["stat", "--json"], ["log"], ["census"]):
+        began = time.monotonic()
+        assert "in time" in failed_cleanly(run(*args, "-t", "0.5"))
+        assert 0.4 < time.monotonic() - began < 5
+
+
+def test_endless_line_is_bounded_in_memory(peer, gcscope, place):
+    peer("endless")
+    limit = 256 << 20
+
+    def small():
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    done = subprocess.run([gcscope, "stat"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=TIMEOUT,
+                          env=environment(place), preexec_fn=small)
+    assert "16 MiB" in failed_cleanly(done)
+
+
+@pytest.mark.parametrize("mode, says", [("hello-protocol", "protocol"), ("hello-pid", "another process"),
+                                        ("unavailable", "has ended")])
+def test_said_plainly(peer, run, mode, says):
+    peer(mode)
+    assert says in failed_cleanly(run("stat"))
+
+
+def test_full_queue_is_bounded(peer, run, place):
+    p = peer("full")
+    path = os.path.join(place, os.listdir(place)[0])
+    held = []
+    with contextlib.ExitStack() as stack:
+        for _ in range(64):
+            s = stack.enter_context(socket.socket(socket.AF_UNIX))
+            s.setblocking(False)
+            try:
+                s.connect(path)
+            except BlockingIOError:
+                break
+            held.append(s)
+        assert held
+        failed_cleanly(run("stat", p.pid, "-t", "0.5"))
+        rows = json.loads(run("ps", "--json", "-t", "0.5").stdout)["agents"]
+        assert [(r["pid"], r["state"]) for r in rows] == [(p.pid, "no answer")]
+
+
+def test_odd_types_are_absent_values(peer, run):
+    """The right schema and nothing else right: shown as far as it goes, no crash."""
+    peer("oddtypes")
+    for command in ("stat", "census", "suspects"):
+        done = run(command)
+        assert (done.returncode, done.stderr) == (0, b""), done
+        assert run(command, "--json").returncode == 0
+
+
+def test_stopped_target(peer, run):
+    p = peer("good")
+    q = peer("good")
+    os.kill(p.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    assert "stopped" in failed_cleanly(run("stat", p.pid))
+    assert "stopped" in failed_cleanly(run("log", p.pid))
+    rows = {r["pid"]: r for r in json.loads(run("ps", "--json").stdout)["agents"]}
+    assert time.monotonic() - began < 10
+    assert rows[p.pid]["state"] == "stopped" and rows[p.pid]["python"] is None and rows[p.pid]["rss_bytes"] > 0
+    assert FAKE in rows[p.pid]["command"]
+    assert rows[q.pid]["state"] == "running" and rows[q.pid]["objects"] == 1234567
+    assert b"stopped" in run("ps").stdout
+
+
+@pytest.mark.parametrize("mode", ["hello-garbage", "hello-early", "hello-pid", "hello-endless", "hello-drip", "hello-silent"])
+def test_ps_lists_what_does_not_answer(peer, run, mode):
+    p, q = peer(mode), peer("good")
+    done = run("ps", "--json", "-t", "1")
+    assert (done.returncode, done.stderr) == (0, b"")
+    rows = {r["pid"]: r["state"] for r in json.loads(done.stdout)["agents"]}
+    assert rows == {p.pid: "no answer", q.pid: "running"}
+
+
+# ---- hostile text ----
+
+def test_hostile_names_are_escaped(peer, run):
+    peer("nasty")
+    for args in (["ps"], ["census"], ["suspects"], ["log", "-n", "2"], ["ps", "--json"], ["census", "--json"],
+                 ["suspects", "--json"], ["log", "--json", "-n", "2"]):
+        done = run(*args)
+        text = done.stdout.decode("utf-8")
+        assert done.returncode == 0 and "pwned" in text and harmless(text), args
+    assert json.loads(run("census", "--json", "-n", "1").stdout)["types"][0]["type"] == NASTY
+    line = run("log", "-n", "1").stdout.decode()
+    assert line.count("\n") == 1 and line.split(" ")[2:4] == ["suspect", "confirmed"]
+    assert line.split(" ")[5].startswith("count="), "a name is one word of a log line"
+
+
+def test_columns_are_aligned_by_width(peer, run):
+    peer("good")
+    lines = run("census").stdout.decode().splitlines()
+    head = lines[0].index("TYPE")
+    assert [x for x in lines if "漢字" in x][0][head:].startswith("app.漢字.Größe")
+    assert {x[head - 1] for x in lines[:10]} == {" "}
+
+
+# ---- streams ----
+
+@pytest.mark.parametrize("command", ["log", "events"])
+def test_stream_ends(peer, run, command):
+    p = peer("ends")
+    done = run(command)
+    assert done.returncode == 1 and done.stdout.count(b"\n") >= 1
+    assert done.stderr.decode() == "gcscope: target %d ended\n" % p.pid
+    p.wait()
+
+
+def test_stream_bad_event_after_good_ones(peer, run):
+    peer("badevent")
+    done = run("log")
+    assert done.returncode == 1 and done.stdout.count(b"\n") == 1 and done.stderr.count(b"\n") == 1
+
+
+def test_stream_closed_by_the_agent(peer, run):
+    peer("closes")
+    done = run("events", timeout=30)
+    assert done.returncode == 1 and done.stdout and b"closed the connection" in done.stderr
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("mode", ["good", "quiet", "flood"])
+def test_stream_signal(peer, gcscope, place, mode, sig):
+    peer(mode)
+    with subprocess.Popen([gcscope, "log"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(place)) as p:
+        if mode == "quiet":
+            wait_in_poll(p.pid)
+        else:
+            p.stdout.readline()
+        p.send_signal(sig)
+        out, err = p.communicate(timeout=TIMEOUT)
+        assert (p.returncode, err) == (0, b"")
+        assert out.endswith(b"\n") or not out
+
+
+def wait_in_poll(pid):
+    """Until the process sleeps with a socket open: it has subscribed, or waits for that."""
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):
+            links = [os.readlink("/proc/%d/fd/%s" % (pid, f)) for f in os.listdir("/proc/%d/fd" % pid)]
+            with open("/proc/%d/stat" % pid) as f:
+                if any(x.startswith("socket:") for x in links) and f.read().rpartition(")")[2].split()[0] == "S":
+                    return
+        time.sleep(.01)
+    raise AssertionError("gcscope did not get to waiting")
+
+
+def test_signal_while_nobody_reads(peer, gcscope, place):
+    """A reader that has stopped reading holds up neither the signal nor the end."""
+    peer("flood")
+    with subprocess.Popen([gcscope, "log"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(place)) as p:
+        fd = p.stdout.fileno()
+        size, end = -1, time.monotonic() + TIMEOUT
+        while time.monotonic() < end:
+            now = struct.unpack("i", fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4))[0]
+            if now and now == size:
+                break
+            size = now
+            time.sleep(.1)
+        p.send_signal(signal.SIGTERM)
+        end = time.monotonic() + TIMEOUT
+        while p.poll() is None and time.monotonic() < end:
+            time.sleep(.02)
+        assert p.returncode == 0
+        assert p.stderr.read() == b""
+
+
+@pytest.mark.parametrize("mode", ["good", "quiet"])
+def test_reader_goes_away(peer, gcscope, place, mode):
+    """Also when nothing comes that could be written: `gcscope log | head -0` ends."""
+    peer(mode)
+    with subprocess.Popen([gcscope, "log"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(place)) as p:
+        if mode == "quiet":
+            wait_in_poll(p.pid)
+        p.stdout.close()
+        err = p.stderr.read()
+        assert p.wait(TIMEOUT) == 1 and err.count(b"\n") == 1 and b"standard output" in err
+
+
+def test_limits_of_a_stream(peer, run):
+    peer("good")
+    assert run("log", "-n", "3").stdout.count(b"\n") == 3
+    began = time.monotonic()
+    done = run("events", "--json", "--topics", "gc", "-d", "0.6")
+    assert done.returncode == 0 and 0.5 < time.monotonic() - began < 5
+    assert {json.loads(x)["event"] for x in done.stdout.splitlines()} == {"gc"}
+    thinned = run("log", "-i", "0.5", "-d", "0.9").stdout.count(b"\n")
+    assert 1 <= thinned <= 2
+
+
+@pytest.mark.parametrize("have, asked, status", [("confirmed", "confirmed", 3), ("likely", "confirmed", 0), ("likely", "watch", 3),
+                                                 ("watch", "likely", 0), ("calm", "watch", 0)])
+def test_fail_on(peer, run, have, asked, status):
+    peer(have)
+    assert run("suspects", "--fail-on", asked).returncode == status
+    if have != "calm":
+        done = run("log", "--fail-on", asked, "-n", "1")
+        assert done.returncode == status and done.stdout
+
+
+# ---- output ----
+
+def test_output_that_fails(peer, run, gcscope, place):
+    peer("good")
+    for args in (["census", "-o", "/dev/full"], ["log", "-o", "/dev/full"], ["census", "-o", place + "/no/such"]):
+        assert "cannot write" in failed_cleanly(run(*args))
+    for command in ("stat", "-V", "--help", "--agent-path", "ps", "events"):
+        with open("/dev/full", "w") as full:
+            done = run(command, stdout=full)
+        assert done.returncode == 1 and done.stderr.count(b"\n") == 1, done
+    for command in ("stat", "-V", "ps", "events"):
+        done = subprocess.run(["/bin/sh", "-c", '"$0" "$1" >&-', gcscope, command], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, env=environment(place), timeout=TIMEOUT)
+        assert done.returncode == 1 and done.stderr.count(b"\n") == 1, done
+
+
+def test_failure_leaves_the_old_file(peer, run, tmp_path):
+    """FILE is emptied once there is an answer to put there, not before."""
+    path = tmp_path / "kept"
+    path.write_text("old")
+    peer("unavailable")
+    failed_cleanly(run("stat", "-o", path))
+    assert path.read_text() == "old"
+
+
+def test_no_color_without_a_terminal(peer, run):
+    peer("good")
+    for command in ("ps", "stat", "census", "suspects"):
+        assert b"\x1b" not in run(command).stdout
+
+
+def on_terminal(argv, env, cols=80):
+    """What a command writes to a terminal of that width."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execvpe(argv[0], argv, env)
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, cols, 0, 0))
+    out, end = b"", time.monotonic() + TIMEOUT
+    while time.monotonic() < end and select.select([fd], [], [], TIMEOUT)[0]:
+        try:
+            data = os.read(fd, 65536)
+        except OSError as e:
+            assert e.errno == errno.EIO
+            break
+        if not data:
+            break
+        out += data
+    os.close(fd)
+    assert os.waitpid(pid, 0)[1] == 0
+    return out.decode("utf-8")
+
+
+def test_color_on_a_terminal(peer, gcscope, place):
+    peer("nasty")
+    wait_for_width = ["/bin/sh", "-c", 'until [ "$(stty size)" = "24 50" ]; do :; done; exec "$@"', "-"]
+    text = on_terminal(wait_for_width + [gcscope, "ps"], environment(place), cols=50)
+    assert "\x1b[1mPID" in text.replace(" ", "") or "\x1b[1m" in text
+    assert "\x1b]" not in text and "\x1b[31mg" not in text and "..." in text
+    plain = on_terminal([gcscope, "suspects", "--no-color"], environment(place))
+    assert "\x1b" not in plain
+    assert "\x1b" not in on_terminal([gcscope, "suspects"], environment(place, NO_COLOR="1"))
+    assert "\x1b[31mconfirmed" in on_terminal([gcscope, "suspects"], environment(place))
+
+
+# ---- what ps clears away ----
+
+def test_ps_removes_stale_sockets_only(peer, run, place):
+    alive = peer("good")
+    dead = peer("good")
+    dead.kill()
+    dead.wait()
+    for name in ("4194304-1.sock", "1-2.sock", "x.sock", "readme", "12-34.sock.bak"):
+        with open(os.path.join(place, name), "w") as f:
+            f.write("not a socket")
+    os.symlink(os.path.join(place, "readme"), os.path.join(place, "4194303-7.sock"))
+    os.mkdir(os.path.join(place, "4194302-7.sock"))
+    for name in ("4194301-5.sock", "odd.sock"):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(os.path.join(place, name))
+    # Somebody listens, though the process it is named after is not here: another PID namespace's.
+    with socket.socket(socket.AF_UNIX) as foreign:
+        foreign.bind(os.path.join(place, "4194300-5.sock"))
+        foreign.listen(4)
+        before = set(os.listdir(place))
+        done = run("ps", "--json", "-t", "1")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [r["pid"] for r in json.loads(done.stdout)["agents"]] == [alive.pid]
+    removed = before - set(os.listdir(place))
+    assert {x.split("-")[0] for x in removed} == {str(dead.pid), "4194301"}
+
+
+def test_ps_removes_the_socket_of_a_program_that_execed(peer, run, place):
+    p = peer("refuse")
+    name = os.listdir(place)[0]
+    assert json.loads(run("ps", "--json").stdout)["agents"] == []
+    assert "no agent" in failed_cleanly(run("stat", p.pid)) or not os.listdir(place)
+    end = time.monotonic() + 10
+    # A young socket may belong to an agent between its bind() and its listen().
+    while name in os.listdir(place) and time.monotonic() < end:
+        time.sleep(.2)
+        run("ps")
+    assert os.listdir(place) == []
+
+
+def test_untrusted_default_directory(run, gcscope, tmp_path, place):
+    """A default directory that others can write to is passed over."""
+    runtime = tmp_path / "r"
+    (runtime / "gcscope").mkdir(parents=True)
+    path = str(runtime / "gcscope" / "4194301-5.sock")
+    here = os.getcwd()
+    os.chdir(str(runtime / "gcscope"))
+    try:
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind("4194301-5.sock")
+    finally:
+        os.chdir(here)
+    os.chmod(str(runtime / "gcscope"), 0o777)
+    assert run("ps", GCSCOPE_SOCKET_DIR="", XDG_RUNTIME_DIR=str(runtime)).returncode == 0 and os.path.exists(path)
+    os.chmod(str(runtime / "gcscope"), 0o700)
+    assert run("ps", GCSCOPE_SOCKET_DIR="", XDG_RUNTIME_DIR=str(runtime)).returncode == 0 and not os.path.exists(path)
+
+
+# ---- watch ----
+
+def watch(gcscope, place, keys=b"", until=b"", timeout=TIMEOUT):
+    """Runs watch on a terminal, presses keys once `until` was drawn; (status, output, modes restored)."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    before = termios.tcgetattr(slave)
+    p = subprocess.Popen([gcscope, "watch", "-i", "0.2"], stdin=slave, stdout=slave, stderr=slave, env=environment(place),
+                         start_new_session=True)
+    out, end = b"", time.monotonic() + timeout
+    try:
+        while p.poll() is None and time.monotonic() < end:
+            if select.select([master], [], [], .05)[0]:
+                out += os.read(master, 65536)
+            if keys and until in out:
+                os.write(master, keys)
+                keys = b""
+        while select.select([master], [], [], .1)[0]:
+            out += os.read(master, 65536)
+        return p.poll(), out, termios.tcgetattr(slave) == before
+    finally:
+        p.kill()
+        p.wait()
+        os.close(master)
+        os.close(slave)
+
+
+def test_watch_shows_and_quits(peer, gcscope, place):
+    peer("nasty")
+    status, out, restored = watch(gcscope, place, b"sss\r\rgbc?xq", b"app.Session")
+    assert (status, restored) == (0, True)
+    assert b"\x1b]0;" not in out and "\u202e".encode() not in out and b"pwned" in out
+    assert out.rindex(b"\x1b[?1049l") > out.rindex(b"\x1b[?1049h")
+
+
+@pytest.mark.parametrize("mode", BAD_ANSWERS)
+def test_watch_bad_answer(peer, gcscope, place, mode):
+    """The terminal is given back first, then the reason is on it."""
+    peer(mode)
+    status, out, restored = watch(gcscope, place)
+    assert (status, restored) == (1, True)
+    assert b"gcscope: " in out[out.rindex(b"\x1b[?1049l"):]
+
+
+@pytest.mark.parametrize("mode", QUIET_ANSWERS)
+def test_watch_quits_though_nobody_answers(peer, gcscope, place, mode):
+    peer(mode)
+    assert watch(gcscope, place, b"q", b"no answer")[::2] == (0, True)
+
+
+def test_watch_survives_errors_and_odd_types(peer, gcscope, place):
+    for mode in ("oddtypes", "unavailable"):
+        p = peer(mode)
+        assert watch(gcscope, place, b"\rq", b"gcscope")[::2] == (0, True)
+        p.kill()
+        p.wait()
+
+
+def test_watch_target_ends(peer, gcscope, place):
+    p = peer("good")
+    killer = threading.Timer(1, p.kill)
+    killer.start()
+    status, out, restored = watch(gcscope, place)
+    killer.join()
+    assert (status, restored) == (1, True)
+    assert b"target %d ended" % p.pid in out[out.rindex(b"\x1b[?1049l"):]
