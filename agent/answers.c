@@ -19,7 +19,7 @@
 #include "tracker.h"
 
 #define GROWTH_POINTS 24        /* of a history, for the growth that a census shows */
-#define CHEAP_BLOCKS 200000     /* objects up to which sys.getallocatedblocks() is quick enough */
+#define CHEAP_BLOCKS (48u << 20) /* anonymous memory up to which sys.getallocatedblocks() is quick enough */
 #define HISTORY_POINTS 4096
 
 /* ---- beginnings and ends ---- */
@@ -379,17 +379,14 @@ static void write_gc(struct gcs_json *j)
 	gcs_json_object_end(j);
 }
 
-static void write_process(struct gcs_json *j, long blocks)
+static void write_process(struct gcs_json *j, const struct gcs_process *p, long blocks)
 {
-	struct gcs_process p;
-
-	gcs_process_read(&p);
 	gcs_json_object(j, "process");
-	gcs_json_u64(j, "rss_bytes", p.rss_bytes);
-	gcs_json_u64(j, "rss_anon_bytes", p.rss_anon_bytes);
-	gcs_json_u64(j, "rss_file_bytes", p.rss_file_bytes);
-	gcs_json_u64(j, "rss_shmem_bytes", p.rss_shmem_bytes);
-	gcs_json_u64(j, "threads", p.threads);
+	gcs_json_u64(j, "rss_bytes", p->rss_bytes);
+	gcs_json_u64(j, "rss_anon_bytes", p->rss_anon_bytes);
+	gcs_json_u64(j, "rss_file_bytes", p->rss_file_bytes);
+	gcs_json_u64(j, "rss_shmem_bytes", p->rss_shmem_bytes);
+	gcs_json_u64(j, "threads", p->threads);
 	if (blocks >= 0)
 		gcs_json_i64(j, "python_blocks", blocks);
 	else
@@ -409,6 +406,7 @@ static void write_census_cost(struct gcs_json *j)
 	gcs_json_u64(j, "wall_ns", r->wall_ns);
 	gcs_json_u64(j, "slices", r->slices);
 	gcs_json_u64(j, "restarts", r->restarts);
+	gcs_json_u64(j, "given_up", gcs_rt->censuses_given_up);
 	gcs_json_bool(j, "exact", r->exact);
 	gcs_json_object_end(j);
 }
@@ -459,13 +457,15 @@ static void write_agent(struct gcs_json *j)
 
 static const char *do_stat(struct gcs_client *c, const struct gcs_request *r)
 {
+	struct gcs_process process;
 	struct gcs_json j;
 	long blocks = -1;
 
 	(void)r;
+	gcs_process_read(&process);
 	if (gcs_gil_take()) {
 		gcs_rt_look_gil();
-		if (gcs_rt->census.taken_ns && gcs_rt->census.objects <= CHEAP_BLOCKS)
+		if (process.rss_anon_bytes <= CHEAP_BLOCKS)
 			blocks = gcs_attach_blocks_gil();
 		gcs_gil_drop();
 	}
@@ -476,7 +476,7 @@ static const char *do_stat(struct gcs_client *c, const struct gcs_request *r)
 	gcs_json_bool(&j, "debug", py.debug);
 	gcs_json_object_end(&j);
 	write_gc(&j);
-	write_process(&j, blocks);
+	write_process(&j, &process, blocks);
 	write_agent(&j);
 	close_answer(&j);
 	return NULL;

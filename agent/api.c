@@ -1,16 +1,46 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
 #include "api.h"
 
 #include <dlfcn.h>
+#include <limits.h>
+#include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct gcs_api py;
 
-bool gcs_api_present(void *handle)
+static bool is_python(void *handle)
 {
 	return dlsym(handle, "Py_IsInitialized") && dlsym(handle, "PyGILState_Ensure");
+}
+
+bool gcs_api_present(void)
+{
+	return is_python(RTLD_DEFAULT);
+}
+
+static int note_libpython(struct dl_phdr_info *info, size_t size, void *out)
+{
+	(void)size;
+	if (!strstr(info->dlpi_name, "/libpython3"))
+		return 0;
+	snprintf(out, PATH_MAX, "%s", info->dlpi_name);
+	return 1;
+}
+
+bool gcs_api_find(void **handle)
+{
+	char path[PATH_MAX];
+
+	*handle = RTLD_DEFAULT;
+	if (gcs_api_present())
+		return true;
+	if (!dl_iterate_phdr(note_libpython, path))
+		return false;
+	*handle = dlopen(path, RTLD_LAZY | RTLD_NOLOAD);
+	return *handle && is_python(*handle);
 }
 
 /* "3.15.0a1+ free-threading build (main, ...)": numbers, the first word, and the build's kind. */

@@ -87,6 +87,7 @@ struct gcs_method_def {
 	X(PyCode_Addr2Line, int, (PyObject *, int))
 
 #define GCS_API_WANT(X)                                                                            \
+	X(PyGILState_Check, int, (void))                                                           \
 	X(_Py_IsFinalizing, int, (void))                                                           \
 	X(Py_IsFinalizing, int, (void))
 
@@ -118,8 +119,10 @@ struct gcs_api {
 
 extern struct gcs_api py;
 
-/* True when this process holds a CPython (loaded, not necessarily initialised). Cheap. */
-bool gcs_api_present(void *handle);
+/* True when the process began with a CPython (loaded, not necessarily initialised). Two look-ups. */
+bool gcs_api_present(void);
+/* Looks for one that was loaded since, be its symbols global or not. True: *handle is for dlsym(). */
+bool gcs_api_find(void **handle);
 /* Fills `py`. 0, or -1 with *missing naming the first symbol that a CPython from 3.8 on would have. */
 int gcs_api_load(void *handle, const char **missing);
 /* The interpreter is being torn down: never ask for the GIL again. */

@@ -23,6 +23,7 @@
 enum attach_state { NOT_YET, ATTACHED, FAILED };
 
 static enum attach_state state; /* atomic; changed with the GIL */
+static bool loaded;
 static PyObject *gc_isenabled, *gc_collect, *sys_blocks;
 
 bool gcs_attached(void)
@@ -75,8 +76,6 @@ static enum attach_state attach_gil(void)
 	gcs_frame_probe_gil();
 	if (!gcs_layout.lists)
 		gcs_disable("census", "the collector's lists cannot be walked here");
-	else
-		gcs_census_prepare_gil();
 	if (gcs_rt_begin_gil()) {
 		gcs_disable("agent", "no memory at attach");
 		return FAILED;
@@ -101,6 +100,30 @@ static enum attach_state state_now(void)
 	return __atomic_load_n(&state, __ATOMIC_ACQUIRE);
 }
 
+int gcs_attach_load(void *handle)
+{
+	const char *missing;
+
+	if (gcs_api_load(handle, &missing) || py.major != 3 || py.minor < 8)
+		return -1; /* too old, or something that only looks like a CPython */
+	loaded = true;
+	return 0;
+}
+
+static bool wait_for_python(void)
+{
+	void *handle;
+
+	while (!loaded) {
+		if (gcs_thread_should_stop())
+			return false;
+		if (gcs_api_find(&handle))
+			return !gcs_attach_load(handle);
+		gcs_thread_sleep(POLL_SLOW_NS);
+	}
+	return true;
+}
+
 static bool wait_for_interpreter(void)
 {
 	int64_t began = gcs_now_ns();
@@ -119,7 +142,7 @@ bool gcs_attach_wait(void)
 
 	if (gcs_attached())
 		return true; /* this process is a forked child of an attached one */
-	if (!wait_for_interpreter())
+	if (!wait_for_python() || !wait_for_interpreter())
 		return false;
 	while (py.Py_AddPendingCall(attach_once, NULL)) /* full: the main thread will get to them */
 		gcs_thread_sleep(POLL_FAST_NS);

@@ -13,6 +13,8 @@
 
 #include <stdbool.h>
 
+/* Finds the C API behind handle. 0, or -1: no CPython from 3.8 on. */
+int gcs_attach_load(void *handle);
 /* Agent's thread: returns when attached (true), or when it cannot be or must stop (false). */
 bool gcs_attach_wait(void);
 bool gcs_attached(void);

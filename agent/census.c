@@ -5,29 +5,36 @@
 #include <string.h>
 #include <time.h>
 
-#include "disabled.h"
 #include "hook.h"
-#include "mem.h"
+#include "peek.h"
 #include "sizes.h"
 
-#define HARD_LIMIT_NS 700000   /* a slice ends here wherever it is */
-#define SOFT_HIGH_NS 400000    /* above: fewer steps in the next slice */
-#define SOFT_LOW_NS 120000     /* below: more steps in the next census */
+#define HARD_LIMIT_NS 500000   /* a slice ends here wherever it is */
+#define SLICE_NS 300000        /* CPU time that a slice is meant to take */
 #define IN_CALLBACK_NS 500000  /* the most that a census inside a collection may be expected to take */
-#define CLOCK_EVERY 256        /* steps between looks at the clock */
+#define CLOCK_EVERY 128        /* steps between looks at the clock */
 #define STEPS_MIN 512u
 #define STEPS_MAX 65536u
-#define STEPS_FIRST 2048u      /* two chains at 166 ns a step: 0.7 ms in the worst heap measured */
-#define BOUNDARY_SEARCH 1024   /* steps to look for a good place for a bookmark */
-#define RESTARTS_MAX 3
+#define STEPS_FIRST 1024u
+#define RESTARTS_MAX 3         /* because of full collections; then the census stands as inexact */
+#define LOSSES_MAX 8           /* because the trail was lost; then it is given up */
+#define PENDING 16
+#define TRAIL 64
 
 enum state { IDLE, RUNNING, READY };
 
-/* Bookmarks live in the target's heap and in its lists: static, so that a forked child can find them. */
-static struct {
-	struct gcs_gc_head *head;
-	bool linked;
-} mark[2];
+/* An object as it was when it was passed. */
+struct footprint {
+	const struct gcs_gc_head *head;
+	const PyObject *type;
+};
+
+/* Where a chain stands: [0] is the object to go on with, the others lie behind it, the nearest first. */
+struct trail {
+	struct footprint at[TRAIL];
+	int n;
+	bool from_head; /* behind the last one is the list's head */
+};
 
 static struct gcs_census {
 	enum state state; /* released with READY */
@@ -35,10 +42,12 @@ static struct gcs_census {
 	struct gcs_types types;
 	struct gcs_census_result result;
 	int list;       /* the one being walked */
-	bool in_list;   /* the bookmarks say where; else at the list's ends */
+	bool in_list;   /* the trails say where; else at the list's ends */
+	struct trail front, back;
 	uint32_t steps; /* of a slice, each of the two chains */
-	bool slow;      /* a slice of this census took over SOFT_HIGH_NS */
-	bool fast;      /* none took over SOFT_LOW_NS */
+	bool calibrated; /* a census has told how long a slice should be */
+	bool moved;     /* a collection may have moved objects from list to list since it began */
+	uint32_t losses;
 	uint64_t full_collections, collections; /* when it began */
 	int64_t began_ns;
 	int64_t welcome_ns;
@@ -57,77 +66,117 @@ static int64_t now_ns(void)
 	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
 }
 
-/* ---- bookmarks ---- */
-
-int gcs_census_prepare_gil(void)
-{
-	for (int i = 0; i < 2; i++) {
-		PyObject *list = py.PyList_New(0);
-
-		if (!list) {
-			py.PyErr_Clear();
-			gcs_disable("census", "no memory for a bookmark");
-			return -1;
-		}
-		py.PyObject_GC_UnTrack(list);
-		mark[i].head = (struct gcs_gc_head *)list - 1;
-	}
-	return 0;
-}
-
 static inline bool is_head(const struct gcs_gc_head *g)
 {
 	return (uintptr_t)g - gcs_layout.heads_lo < gcs_layout.heads_size;
 }
 
-/* Replaces the address in a link, leaving its flag bits. */
-static void set_link(uintptr_t *link, const struct gcs_gc_head *to)
+/* ---- trails ---- */
+
+static struct gcs_gc_head *step(const struct gcs_gc_head *g, bool forward)
 {
-	*link = (*link & ~GCS_LINK_MASK) | (uintptr_t)to;
+	return forward ? gcs_gc_next(g) : gcs_gc_prev(g);
 }
 
-static void mark_unlink(int i)
+/* Notes g and what lies behind it, seen in the chain's direction. All of it was read a moment ago. */
+static void lay_trail(struct trail *t, const struct gcs_gc_head *g, bool forward)
 {
-	struct gcs_gc_head *m = mark[i].head, *next, *prev;
-
-	if (!mark[i].linked)
-		return;
-	next = gcs_gc_next(m);
-	prev = gcs_gc_prev(m);
-	set_link(&prev->next, next);
-	set_link(&next->prev, prev);
-	m->next = m->prev = 0;
-	mark[i].linked = false;
+	t->n = 0;
+	while (t->n < TRAIL && !is_head(g)) {
+		t->at[t->n++] = (struct footprint){g, gcs_type_of(g + 1)};
+		g = step(g, !forward);
+	}
+	t->from_head = is_head(g);
 }
 
-/* Links bookmark i between prev and next, which are neighbours. */
-static void mark_link(int i, struct gcs_gc_head *prev, struct gcs_gc_head *next)
+static bool on_trail(const struct trail *t, const struct gcs_gc_head *g, int from)
 {
-	struct gcs_gc_head *m = mark[i].head;
-
-	/* The old-space bit (3.14.0 to 3.14.4) is that of its new list; no other flag fits a fresh object. */
-	m->next = ((is_head(next) ? prev : next)->next & 1) | (uintptr_t)next;
-	m->prev = (uintptr_t)prev;
-	set_link(&prev->next, m);
-	set_link(&next->prev, m);
-	mark[i].linked = true;
+	for (int i = from; i < t->n; i++)
+		if (t->at[i].head == g)
+			return true;
+	return false;
 }
 
-static inline bool is_end(const struct gcs_gc_head *g)
+/* The two links, the reference count and the type, if this is still the object that left the footprint. */
+static bool still_there(const struct footprint *f, uintptr_t links[2])
 {
-	return is_head(g) || g == mark[0].head || g == mark[1].head;
+	uintptr_t w[8];
+	int refcnt = 2, type = 2 + gcs_layout.ob_type / 8;
+
+	if (!gcs_peek_words((uintptr_t)f->head, w, type + 1) || !w[refcnt] || w[type] != (uintptr_t)f->type)
+		return false;
+	links[0] = w[0] & GCS_LINK_MASK;
+	links[1] = w[1] & GCS_LINK_MASK;
+	return true;
 }
 
-/* One object in 256: a place where a bookmark may stand, the same in every census. */
-static inline bool is_boundary(const struct gcs_gc_head *g)
+/* Are the trail's objects i and i + 1 still alive, and neighbours? */
+static bool pair_holds(const struct trail *t, int i, bool forward)
 {
-	return ((uintptr_t)g >> 4) * 0x9E3779B97F4A7C15ull >> 56 == 0;
+	uintptr_t near[2], far[2];
+	int to = forward ? 0 : 1; /* the link in the chain's direction */
+
+	return still_there(&t->at[i], near) && still_there(&t->at[i + 1], far) &&
+	       far[to] == (uintptr_t)t->at[i].head && near[!to] == (uintptr_t)t->at[i + 1].head;
+}
+
+/* The object to go on with, or a head at the list's end; NULL: the trail is lost. */
+static struct gcs_gc_head *follow(const struct trail *t, bool forward)
+{
+	const struct gcs_gc_head *g = NULL;
+
+	for (int i = 0; !g && i + 1 < t->n; i++)
+		if (pair_holds(t, i, forward))
+			g = t->at[i].head;
+	if (!g && t->from_head)
+		g = step(gcs_layout.list[census.list], forward); /* a short way from the list's own end */
+	while (g && !is_head(g) && on_trail(t, g, 1))
+		g = step(g, forward);
+	return (struct gcs_gc_head *)g;
 }
 
 /* ---- walking ---- */
 
+/*
+ * Objects whose size takes a look at another block of memory (a dict's table): asked for when met,
+ * measured PENDING objects later, when it has come. Empty between slices.
+ */
+static struct {
+	const void *object[PENDING];
+	struct gcs_type_entry *entry[PENDING];
+	unsigned n;
+} pending;
+
+static void measure(unsigned i)
+{
+	struct gcs_type_entry *e = pending.entry[i];
+
+	e->extra += gcs_size_rest_hot(pending.object[i], e->shape.kind);
+}
+
+static inline void measure_later(const void *object, struct gcs_type_entry *e)
+{
+	unsigned i = pending.n % PENDING;
+
+	if (pending.n++ >= PENDING)
+		measure(i);
+	if (e->shape.kind == GCS_SIZE_DICT)
+		__builtin_prefetch((const void *)(intptr_t)gcs_load_i64(object, GCS_DICT_KEYS));
+	pending.object[i] = object;
+	pending.entry[i] = e;
+}
+
+static void measure_pending(void)
+{
+	for (unsigned i = 0; i < pending.n && i < PENDING; i++)
+		measure(i);
+	pending.n = 0;
+}
+
+/* A type's first object in this census. The table may move: nothing may be pending. */
 static struct gcs_type_entry *see_type(PyObject *type, bool may_add)
 {
+	measure_pending();
 	return gcs_types_see_gil(&census.types, type, census.series, may_add);
 }
 
@@ -145,56 +194,47 @@ static inline bool count(const struct gcs_gc_head *g, bool may_add)
 		}
 	}
 	e->count++;
-	if (e->shape.kind != GCS_SIZE_FIXED)
-		e->extra += gcs_object_extra_hot(object, &e->shape);
+	e->extra += gcs_size_items_hot(object, &e->shape);
+	if (e->shape.kind != GCS_SIZE_PLAIN)
+		measure_later(object, e);
 	return true;
 }
 
 enum walk { WALK_ON, WALK_THROUGH, WALK_UNKNOWN_TYPE };
 
-/* Both chains by up to n steps. Front and back never pass each other. */
-static enum walk walk(struct cursor *k, uint32_t n, bool may_add)
+/*
+ * Both chains by up to n steps. Between two calls neither of the cursor's objects is counted, and front
+ * stands before back. checked: a collection may have moved objects to another list, so that the chains
+ * need not meet; else only the list's own emptiness is looked for.
+ */
+static inline enum walk walk_chains(struct cursor *k, uint32_t n, bool may_add, bool checked)
 {
 	struct gcs_gc_head *f = k->front, *b = k->back;
 
-	for (; n; n--) {
-		if (is_end(f) || is_end(b))
-			return WALK_THROUGH;
-		if (!count(f, may_add))
+	if (is_head(f) || is_head(b))
+		return WALK_THROUGH;
+	for (; f != b && n; n--) {
+		struct gcs_gc_head *next = gcs_gc_next(f), *prev = gcs_gc_prev(b);
+
+		__builtin_prefetch(next + 1);
+		__builtin_prefetch(prev + 1);
+		if (!count(f, may_add) || !count(b, may_add))
 			return WALK_UNKNOWN_TYPE;
-		if (f == b)
+		if (next == b || (checked && (is_head(next) || is_head(prev))))
 			return WALK_THROUGH;
-		f = gcs_gc_next(f);
-		if (!count(b, may_add))
-			return WALK_UNKNOWN_TYPE;
-		if (f == b)
-			return WALK_THROUGH;
-		b = gcs_gc_prev(b);
+		f = next;
+		b = prev;
 	}
+	if (f == b)
+		return count(f, may_add) ? WALK_THROUGH : WALK_UNKNOWN_TYPE;
 	k->front = f;
 	k->back = b;
 	return WALK_ON;
 }
 
-/* One chain alone, to the next good place for its bookmark. */
-static enum walk walk_to_boundary(struct cursor *k, bool front)
+static enum walk walk(struct cursor *k, uint32_t n)
 {
-	for (int n = 0; n < BOUNDARY_SEARCH; n++) {
-		struct gcs_gc_head *g = front ? k->front : k->back;
-
-		if (is_end(g))
-			return WALK_THROUGH;
-		if (is_boundary(g))
-			return WALK_ON;
-		count(g, true);
-		if (k->front == k->back)
-			return WALK_THROUGH;
-		if (front)
-			k->front = gcs_gc_next(g);
-		else
-			k->back = gcs_gc_prev(g);
-	}
-	return WALK_ON;
+	return census.moved ? walk_chains(k, n, true, true) : walk_chains(k, n, true, false);
 }
 
 static struct cursor whole_list(int list)
@@ -204,23 +244,23 @@ static struct cursor whole_list(int list)
 	return (struct cursor){gcs_gc_next(head), gcs_gc_prev(head)};
 }
 
-/* Where the bookmarks say; takes them out. */
-static struct cursor resume(void)
+/* Where the trails lead. False: lost. */
+static bool resume(struct cursor *k)
 {
-	struct cursor k = {gcs_gc_next(mark[0].head), gcs_gc_prev(mark[1].head)};
-
-	/* Everything between them is gone: each is the other's neighbour. */
-	if (k.front == mark[1].head)
-		k.front = k.back = gcs_layout.list[0];
-	mark_unlink(0);
-	mark_unlink(1);
-	return k;
+	k->front = follow(&census.front, true);
+	k->back = follow(&census.back, false);
+	if (!k->front || !k->back)
+		return false;
+	/* Nothing is left between the chains: each stands on what the other has passed. */
+	if (on_trail(&census.back, k->front, 1) || on_trail(&census.front, k->back, 1))
+		k->front = gcs_layout.list[census.list];
+	return true;
 }
 
 static void suspend(const struct cursor *k)
 {
-	mark_link(0, gcs_gc_prev(k->front), k->front);
-	mark_link(1, k->back, gcs_gc_next(k->back));
+	lay_trail(&census.front, k->front, true);
+	lay_trail(&census.back, k->back, false);
 	census.in_list = true;
 }
 
@@ -243,7 +283,7 @@ static void begin(void)
 	gcs_types_begin(&census.types);
 	census.result.frozen = census.result.unnamed = 0;
 	census.list = 0;
-	census.in_list = false;
+	census.in_list = census.moved = false;
 	census.full_collections = gcs_hook_full_collections();
 	census.collections = collections_now();
 }
@@ -280,8 +320,7 @@ bool gcs_census_ready(void)
 static void start(void)
 {
 	memset(&census.result, 0, sizeof(census.result));
-	census.slow = false;
-	census.fast = true;
+	census.losses = 0;
 	census.began_ns = now_ns();
 	begin();
 }
@@ -323,8 +362,6 @@ static void finish(void)
 	census.result.taken_ns = now_ns();
 	census.result.wall_ns = (uint64_t)(census.result.taken_ns - census.began_ns);
 	census.result.exact = census.result.slices <= 1 || collections_now() == census.collections;
-	if (census.slow || (census.fast && census.steps < STEPS_MAX))
-		census.steps = census.slow ? census.steps : census.steps * 2;
 	set_state(READY);
 }
 
@@ -338,24 +375,27 @@ static void restart_if_reordered(void)
 		return;
 	}
 	census.result.restarts++;
-	mark_unlink(0);
-	mark_unlink(1);
 	begin();
 }
 
-static void adapt(int64_t took_ns)
+/* The place to go on from. False: given up. */
+static bool find_place(struct cursor *k)
 {
-	if (took_ns > SOFT_HIGH_NS && census.steps > STEPS_MIN) {
-		census.steps /= 2;
-		census.slow = true;
+	if (census.in_list && !resume(k)) {
+		census.result.restarts++;
+		if (++census.losses > LOSSES_MAX)
+			return false;
+		begin();
 	}
-	if (took_ns > SOFT_LOW_NS)
-		census.fast = false;
+	if (!census.in_list)
+		*k = whole_list(census.list);
+	census.in_list = false;
+	return true;
 }
 
 enum gcs_census_step gcs_census_slice_gil(void)
 {
-	int64_t began = now_ns(), hard = began + HARD_LIMIT_NS;
+	int64_t hard = now_ns() + HARD_LIMIT_NS;
 	uint32_t left = census.steps;
 	enum walk w = WALK_ON;
 	struct cursor k;
@@ -367,42 +407,59 @@ enum gcs_census_step gcs_census_slice_gil(void)
 	if (census.list < 0)
 		start();
 	restart_if_reordered();
+	if (collections_now() != census.collections || !gcs_hook_present_gil())
+		census.moved = true;
 	census.result.slices++;
-	k = census.in_list ? resume() : whole_list(census.list);
-	census.in_list = false;
+	if (!find_place(&k)) {
+		set_state(IDLE);
+		return GCS_CENSUS_FAILED;
+	}
 	while (w == WALK_ON && left && now_ns() < hard) {
-		w = walk(&k, CLOCK_EVERY, true);
+		w = walk(&k, CLOCK_EVERY);
 		left -= left < CLOCK_EVERY ? left : CLOCK_EVERY;
 		if (w == WALK_THROUGH && next_list()) {
 			k = whole_list(census.list);
 			w = WALK_ON;
 		}
 	}
-	if (w == WALK_ON && now_ns() < hard)
-		w = walk_to_boundary(&k, true);
-	if (w == WALK_ON && now_ns() < hard)
-		w = walk_to_boundary(&k, false);
-	if (w == WALK_ON && !is_end(k.front) && !is_end(k.back))
+	measure_pending();
+	if (w == WALK_ON && !is_head(k.front) && !is_head(k.back))
 		suspend(&k);
 	else if (census.list < GCS_LISTS)
 		next_list();
-	adapt(now_ns() - began);
 	if (census.list < GCS_LISTS)
 		return GCS_CENSUS_MORE;
 	finish();
 	return GCS_CENSUS_DONE;
 }
 
-void gcs_census_held(uint64_t wall_ns, uint64_t cpu_ns)
+/* A slice's length is a power of two, with some inertia. The very first census finds it as it goes. */
+static void adapt_steps(void)
 {
-	census.result.held_ns += wall_ns;
-	census.result.cpu_ns += cpu_ns;
+	uint64_t wanted;
+
+	if (census.result.slices < 2 || !census.result.cpu_ns)
+		return;
+	wanted = counted() / 2 * SLICE_NS / census.result.cpu_ns;
+	while (census.steps < STEPS_MAX && wanted > census.steps * 5 / 2)
+		census.steps *= 2;
+	while (census.steps > STEPS_MIN && wanted < census.steps * 9 / 10)
+		census.steps /= 2;
 }
 
-void gcs_census_abort_gil(void)
+void gcs_census_held(uint64_t wall_ns, uint64_t cpu_ns)
 {
-	mark_unlink(0);
-	mark_unlink(1);
+	bool over = get_state() == READY;
+
+	census.result.held_ns += wall_ns;
+	census.result.cpu_ns += cpu_ns;
+	if (over || !census.calibrated)
+		adapt_steps();
+	census.calibrated |= over;
+}
+
+void gcs_census_abort(void)
+{
 	if (get_state() == RUNNING)
 		set_state(IDLE);
 }
@@ -456,10 +513,11 @@ static bool take_at_once(void)
 		struct cursor k = whole_list(census.list);
 		enum walk w;
 
-		while ((w = walk(&k, CLOCK_EVERY, false)) == WALK_ON)
+		while ((w = walk_chains(&k, CLOCK_EVERY, false, false)) == WALK_ON)
 			if (now_ns() > hard)
-				return false;
-		if (w == WALK_UNKNOWN_TYPE)
+				break;
+		measure_pending();
+		if (w != WALK_THROUGH)
 			return false;
 	} while (next_list());
 	census.result.slices = 1;

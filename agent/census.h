@@ -3,14 +3,15 @@
  * The census: how many objects of each type the collector's lists hold.
  *
  * The lists are walked in place, PyGC_Head by PyGC_Head, from both ends at once (two chains of cache
- * misses overlap where one would wait), without touching a reference count. A heap too large for one
- * short hold of the GIL is walked in slices: where a slice ends, an object of our own, an empty list
- * that the collector otherwise never sees, is linked into the target's list as a bookmark, and the next
- * slice goes on from there.
+ * misses overlap where one would wait). Nothing is written: no reference count, no link. So the pages that
+ * a prefork server shares stay shared, and the application, whatever it asks the gc module, sees nothing.
  *
- * A bookmark writes to its two neighbours, so where slices end matters to a prefork server, whose pages
- * are shared: they end, after a fixed number of steps, at the next object whose address has a certain
- * hash. So the same places are used in each census and no others get dirty.
+ * A heap too large for one short hold of the GIL is walked in slices. Between two of them the application
+ * runs and may free what the walk stood on, so a slice ends by noting a trail: the object to go on with and
+ * the last ones behind it. The next slice goes on from the newest pair of the trail that is still
+ * linked to each other both ways, with the same types and a reference count (a freed object has none); what is
+ * read for that is read with gcs_peek_words(), since the memory may be gone. When the whole trail is dead the
+ * census begins again.
  *
  * Collections go on between slices. A young one moves survivors to an older list: some are met twice or
  * missed. A full one reorders everything: the census begins again, up to 3 times, then stands as inexact.
@@ -42,10 +43,13 @@ struct gcs_census_result {
 	bool exact;
 };
 
-enum gcs_census_step { GCS_CENSUS_MORE, GCS_CENSUS_DONE, GCS_CENSUS_BUSY };
+enum gcs_census_step {
+	GCS_CENSUS_MORE,
+	GCS_CENSUS_DONE,
+	GCS_CENSUS_BUSY,  /* a collection is under way: ask again later */
+	GCS_CENSUS_FAILED /* the heap changes too fast to keep a place in it; idle again */
+};
 
-/* With the GIL, at attach: makes the bookmarks. Survives forks. 0, or -1 (census disabled). */
-int gcs_census_prepare_gil(void);
 /* For this process, in the agent's memory; names go to `series`. 0 or -ENOMEM. */
 int gcs_census_init(struct gcs_series *series);
 
@@ -54,13 +58,13 @@ bool gcs_census_ready(void);
 /* Begins one; false when one is running or ready. */
 bool gcs_census_start(void);
 /*
- * One slice, with the GIL, of the agent's thread: well below a millisecond. BUSY: a collection is under
- * way, ask again later. The caller adds the held time with gcs_census_held().
+ * One slice, with the GIL, of the agent's thread: well below a millisecond. The caller adds the held time
+ * with gcs_census_held().
  */
 enum gcs_census_step gcs_census_slice_gil(void);
 void gcs_census_held(uint64_t wall_ns, uint64_t cpu_ns);
-/* With the GIL: forgets a running census and takes the bookmarks out. Also cleans up after a fork. */
-void gcs_census_abort_gil(void);
+/* Forgets a running census. */
+void gcs_census_abort(void);
 
 /* When ready: moves the counts into the series (one begin..end) and tells the totals. */
 void gcs_census_take(struct gcs_census_result *out);

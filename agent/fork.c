@@ -13,40 +13,69 @@
 #include "hook.h"
 #include "mem.h"
 #include "runtime.h"
+#include "server.h"
 #include "thread.h"
-
-bool gcs_fork_pending;
 
 static unsigned epoch;
 static bool attached, over;
+static bool child_pending; /* a forked child that has no agent yet */
 static int depth;     /* forks under way, several when threads fork at once; with the GIL */
 static bool stopping; /* the first of them is ending the thread */
+static bool restart_due;
+static bool waiting_ended; /* during a fork before attach */
 
 unsigned gcs_fork_epoch(void)
 {
 	return epoch;
 }
 
-/* ---- forks that Python does not know of ---- */
+/* ---- forks that Python does not know of, and those that come before we are attached ---- */
 
+static int start_thread(void *unused)
+{
+	(void)unused;
+	if (!gcs_thread_running() && !over)
+		gcs_thread_start();
+	return 0;
+}
+
+/*
+ * Before attach there are no hooks to end the thread that waits for the interpreter, which 3.12 and later
+ * would count: it is ended here, since it holds nothing, and cannot wait for the GIL while held off.
+ */
 static void on_prepare(void)
 {
 	gcs_gil_hold_off();
+	waiting_ended = !attached && gcs_thread_running() && !gcs_gil_inside();
+	if (waiting_ended)
+		gcs_thread_stop(true);
 }
 
 static void on_parent(void)
 {
 	gcs_gil_allow();
+	if (!waiting_ended)
+		return;
+	waiting_ended = false;
+	/* Python counts the threads after this: the pending call comes when os.fork() has returned. */
+	if (!py.Py_IsInitialized || !py.Py_IsInitialized() || py.Py_AddPendingCall(start_thread, NULL))
+		start_thread(NULL);
 }
 
 static void on_child(void)
 {
+	bool begin_anew = waiting_ended;
+
 	epoch++;
+	waiting_ended = false;
 	gcs_gil_forget();
 	gcs_thread_forget();
 	gcs_collect_forget();
+	gcs_server_forget();
 	gcs_rt = NULL;
-	gcs_fork_pending = attached && !over;
+	child_pending = attached && !over;
+	if (begin_anew)
+		gcs_thread_start(); /* still waiting for a CPython: nobody else would begin anew */
 }
 
 void gcs_fork_watch(void)
@@ -54,10 +83,9 @@ void gcs_fork_watch(void)
 	pthread_atfork(on_prepare, on_parent, on_child);
 }
 
-void gcs_fork_begin_child_gil(void)
+static void begin_child_gil(void)
 {
-	gcs_fork_pending = false;
-	gcs_census_abort_gil();
+	child_pending = false;
 	gcs_hook_share(NULL);
 	if (gcs_mem_reset() || gcs_rt_begin_gil())
 		return;
@@ -72,36 +100,68 @@ static PyObject *none(void)
 	return py._Py_NoneStruct;
 }
 
-static PyObject *before_fork(PyObject *self, PyObject *arg)
+/* Ends the thread, which may need the GIL to end; or waits until another thread has ended it. */
+static void stop_thread_gil(bool keep)
 {
 	struct timespec pause = {0, 200000};
+	bool mine = !stopping && gcs_thread_running();
 	void *ts;
 
-	(void)self;
-	(void)arg;
-	depth++;
-	if (over || (!gcs_thread_running() && !stopping))
-		return none();
-	ts = py.PyEval_SaveThread();
-	if (depth == 1) {
+	if (!mine && !stopping)
+		return;
+	if (mine)
 		stopping = true;
-		gcs_thread_stop(true);
-		stopping = false;
+	ts = py.PyEval_SaveThread();
+	if (mine) {
+		gcs_thread_stop(keep);
+		__atomic_store_n(&stopping, false, __ATOMIC_RELEASE);
 	}
 	while (__atomic_load_n(&stopping, __ATOMIC_ACQUIRE))
 		nanosleep(&pause, NULL);
 	py.PyEval_RestoreThread(ts);
+}
+
+static PyObject *before_fork(PyObject *self, PyObject *arg)
+{
+	(void)self;
+	(void)arg;
+	depth++;
+	if (!over)
+		stop_thread_gil(true);
 	return none();
 }
 
+static void restart_gil(void)
+{
+	restart_due = false;
+	if (depth == 0 && !over && !gcs_thread_running() && gcs_rt)
+		gcs_thread_start();
+}
+
+static int restart_when_due(void *unused)
+{
+	(void)unused;
+	if (restart_due)
+		restart_gil();
+	return 0;
+}
+
+/*
+ * 3.12.1 counts the threads before these hooks, 3.13.0 after them: from 3.12 on the thread comes back
+ * when os.fork() has returned, by a pending call, or, with a main thread that is blocked in C, at
+ * the next collection.
+ */
 static PyObject *after_in_parent(PyObject *self, PyObject *arg)
 {
 	(void)self;
 	(void)arg;
 	if (depth > 0)
 		depth--;
-	if (depth == 0 && !over && !gcs_thread_running() && gcs_rt)
-		gcs_thread_start();
+	restart_due = true;
+	if (py.minor < 12)
+		restart_gil();
+	else
+		py.Py_AddPendingCall(restart_when_due, NULL);
 	return none();
 }
 
@@ -110,24 +170,29 @@ static PyObject *after_in_child(PyObject *self, PyObject *arg)
 	(void)self;
 	(void)arg;
 	depth = 0;
-	stopping = false;
-	if (gcs_fork_pending)
-		gcs_fork_begin_child_gil();
+	stopping = restart_due = false;
+	if (child_pending)
+		begin_child_gil();
 	return none();
+}
+
+void gcs_fork_late_start_gil(void)
+{
+	if (child_pending)
+		begin_child_gil();
+	else if (restart_due)
+		restart_gil();
 }
 
 /* Python is going down: from here on nobody may ask for the GIL. */
 static PyObject *at_exit(PyObject *self, PyObject *arg)
 {
-	void *ts;
-
 	(void)self;
 	(void)arg;
 	over = true;
-	gcs_fork_pending = false;
-	ts = py.PyEval_SaveThread();
-	gcs_thread_stop(false);
-	py.PyEval_RestoreThread(ts);
+	child_pending = restart_due = false;
+	stop_thread_gil(false);
+	gcs_server_remove_name(); /* when a fork was the last thing that happened */
 	gcs_hook_quiesce();
 	return none();
 }

@@ -10,10 +10,6 @@
 #ifndef GCS_FORK_H
 #define GCS_FORK_H
 
-#include <stdbool.h>
-
-extern bool gcs_fork_pending; /* a forked child that has no agent yet */
-
 /* Once per process image. */
 void gcs_fork_watch(void);
 /* With the GIL, at attach: the Python-level hooks. 0 or -1. */
@@ -21,12 +17,7 @@ int gcs_fork_install_gil(void);
 /* Counts the forks that led to this process. */
 unsigned gcs_fork_epoch(void);
 
-/* Begins the child's agent. With the GIL. */
-void gcs_fork_begin_child_gil(void);
-static inline void gcs_fork_late_start_gil(void)
-{
-	if (__builtin_expect(gcs_fork_pending, 0))
-		gcs_fork_begin_child_gil();
-}
+/* Second chance, at a collection: begins a child's agent, or the thread anew. With the GIL. */
+void gcs_fork_late_start_gil(void);
 
 #endif

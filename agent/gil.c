@@ -14,7 +14,8 @@ static void *thread_state; /* between holds */
 static int gil_state;
 static bool have_state;
 static int64_t began_ns, began_cpu_ns;
-static bool inside, held_off; /* seq_cst: a Dekker pair with the fork handler */
+static bool inside;   /* holds the GIL or waits for it; seq_cst: a Dekker pair with held_off */
+static bool held_off; /* a fork is under way; seq_cst */
 
 static int64_t clock_ns(clockid_t id)
 {
@@ -51,17 +52,16 @@ bool gcs_gil_take(void)
 {
 	if (gcs_api_finalizing())
 		return false;
+	__atomic_store_n(&inside, true, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&held_off, __ATOMIC_SEQ_CST)) {
+		__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
+		return false;
+	}
 	if (have_state) {
 		py.PyEval_RestoreThread(thread_state);
 	} else {
 		gil_state = py.PyGILState_Ensure();
 		have_state = true;
-	}
-	__atomic_store_n(&inside, true, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&held_off, __ATOMIC_SEQ_CST)) {
-		thread_state = py.PyEval_SaveThread();
-		__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
-		return false;
 	}
 	began_ns = gcs_now_ns();
 	began_cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
@@ -95,11 +95,18 @@ void gcs_gil_charge(uint64_t ns)
 
 void gcs_gil_leave(void)
 {
-	if (!have_state || gcs_api_finalizing())
+	struct timespec pause = {0, 50000};
+
+	while (have_state && !gcs_gil_take()) {
+		if (gcs_api_finalizing())
+			return;
+		nanosleep(&pause, NULL); /* a fork is under way */
+	}
+	if (!have_state)
 		return;
-	py.PyEval_RestoreThread(thread_state);
 	py.PyGILState_Release(gil_state);
 	have_state = false;
+	__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
 }
 
 void gcs_gil_hold_off(void)
@@ -108,8 +115,15 @@ void gcs_gil_hold_off(void)
 	int64_t until = gcs_now_ns() + HOLD_OFF_NS;
 
 	__atomic_store_n(&held_off, true, __ATOMIC_SEQ_CST);
+	if (py.PyGILState_Check && py.PyGILState_Check())
+		return; /* the forking thread has the GIL: we have not */
 	while (__atomic_load_n(&inside, __ATOMIC_SEQ_CST) && gcs_now_ns() < until)
 		nanosleep(&pause, NULL);
+}
+
+bool gcs_gil_inside(void)
+{
+	return __atomic_load_n(&inside, __ATOMIC_SEQ_CST);
 }
 
 void gcs_gil_allow(void)

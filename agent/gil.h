@@ -37,6 +37,7 @@ void gcs_gil_leave(void);
 
 /* Around a fork that Python does not know of; any thread. */
 void gcs_gil_hold_off(void);
+bool gcs_gil_inside(void); /* the agent's thread has the GIL or waits for it */
 void gcs_gil_allow(void);
 void gcs_gil_forget(void); /* in a forked child: the thread and its state are not here */
 

@@ -239,16 +239,25 @@ bool gcs_hook_present_gil(void)
 	return false;
 }
 
+static int resync(void *unused)
+{
+	(void)unused;
+	if (!quiesced && !current.on)
+		read_baseline();
+	return 0;
+}
+
 void gcs_hook_repair_gil(void)
 {
 	if (quiesced || gcs_hook_present_gil())
 		return;
-	current.on = false; /* a stop that we did not see */
-	read_baseline();
-	if (py.PyList_Insert(callbacks, 0, callback))
+	current.on = false; /* its stop is not ours to see */
+	if (py.PyList_Insert(callbacks, 0, callback)) {
 		py.PyErr_Clear();
-	else
-		lost_callbacks++;
+		return;
+	}
+	lost_callbacks++;
+	py.Py_AddPendingCall(resync, NULL); /* it allocates: not on the agent's thread */
 }
 
 uint64_t gcs_hook_lost(void)

@@ -52,7 +52,10 @@ uint64_t gcs_hook_last_pause(int generation);
 Py_ssize_t gcs_hook_garbage_gil(void);
 /* Is the callback still in gc.callbacks? With the GIL. */
 bool gcs_hook_present_gil(void);
-/* Puts it back and reads gc.get_stats() anew; on the main thread, since it allocates. */
+/*
+ * Puts it back when it is gone. Collections that ran without it are made up for from gc.get_stats(), by
+ * the main thread when it gets to it.
+ */
 void gcs_hook_repair_gil(void);
 uint64_t gcs_hook_lost(void); /* how often it had to be put back */
 

@@ -166,16 +166,34 @@ static void probe_types(PyObject *list)
 	l->types = true;
 }
 
-void gcs_type_identify_gil(PyObject *type, struct gcs_type_identity *out)
+/* The object that a class's dict has for "__module__", or NULL. Keys are strings: no Python code runs. */
+static PyObject *module_of(const void *dict)
+{
+	PyObject *module = py.PyDict_GetItemWithError((PyObject *)dict, name_module);
+
+	if (!module && py.PyErr_Occurred())
+		py.PyErr_Clear();
+	return module;
+}
+
+static uint64_t mix(uint64_t h, const void *p)
+{
+	h = (h ^ (uintptr_t)p) * 0x9E3779B97F4A7C15ull;
+	return h ^ h >> 29;
+}
+
+uint64_t gcs_type_identity_gil(PyObject *type)
 {
 	const struct gcs_layout *l = &gcs_layout;
-	bool heap = (uintptr_t)gcs_load_ptr(type, l->tp_flags) & TPFLAG_HEAPTYPE;
+	uint64_t h = mix(hash_text(gcs_load_ptr(type, l->tp_name)), gcs_load_ptr(type, l->tp_name));
+	const void *dict = gcs_load_ptr(type, l->tp_dict);
 
-	out->name = gcs_load_ptr(type, l->tp_name);
-	out->qualname = heap ? gcs_load_ptr(type, l->ht_qualname) : NULL;
-	out->dict = heap ? gcs_load_ptr(type, l->tp_dict) : NULL;
-	out->mro = gcs_load_ptr(type, l->tp_mro);
-	out->text = hash_text(out->name);
+	h = mix(h, gcs_load_ptr(type, l->tp_mro));
+	if (!((uintptr_t)gcs_load_ptr(type, l->tp_flags) & TPFLAG_HEAPTYPE))
+		return h;
+	h = mix(h, gcs_load_ptr(type, l->ht_qualname));
+	h = mix(h, dict);
+	return mix(h, dict ? module_of(dict) : NULL);
 }
 
 /* The UTF-8 of an exact str, or NULL. */
@@ -222,9 +240,7 @@ void gcs_type_name_gil(PyObject *type, char *out, size_t size)
 	/* The C API must not meet, nor lose, an exception that is under way in this thread. */
 	py.PyErr_Fetch(&error[0], &error[1], &error[2]);
 	if (gcs_load_ptr(type, l->tp_dict))
-		module = text_of(py.PyDict_GetItemWithError(gcs_load_ptr(type, l->tp_dict), name_module));
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+		module = text_of(module_of(gcs_load_ptr(type, l->tp_dict)));
 	qualname = text_of(gcs_load_ptr(type, l->ht_qualname));
 	py.PyErr_Restore(error[0], error[1], error[2]);
 	if (module && !strcmp(module, "builtins"))
@@ -246,22 +262,26 @@ void gcs_type_shape_gil(PyObject *type, struct gcs_type_shape *out)
 {
 	const struct gcs_layout *l = &gcs_layout;
 	unsigned long flags = (uintptr_t)gcs_load_ptr(type, l->tp_flags);
+	uint32_t item = (uint32_t)(uintptr_t)gcs_load_ptr(type, l->tp_itemsize);
 
-	out->basic = (uint32_t)(uintptr_t)gcs_load_ptr(type, l->tp_basicsize);
-	out->item = (uint32_t)(uintptr_t)gcs_load_ptr(type, l->tp_itemsize);
+	*out = (struct gcs_type_shape){.basic = (uint32_t)(uintptr_t)gcs_load_ptr(type, l->tp_basicsize)};
 	if ((flags & TPFLAG_HAVE_GC) && !py.free_threaded)
 		out->basic += sizeof(struct gcs_gc_head);
 	if (flags & TPFLAG_PREHEADER)
 		out->basic += 16;
-	out->kind = out->item && !is_generator(type) ? GCS_SIZE_VAR : GCS_SIZE_FIXED;
-	if (flags & TPFLAG_LONG_SUBCLASS)
+	if (flags & TPFLAG_LONG_SUBCLASS) {
 		out->kind = GCS_SIZE_INT;
-	else if (flags & TPFLAG_LIST_SUBCLASS)
-		out->kind = l->size_list ? GCS_SIZE_LIST : GCS_SIZE_FIXED;
-	else if (flags & TPFLAG_DICT_SUBCLASS)
-		out->kind = l->size_dict ? GCS_SIZE_DICT : GCS_SIZE_FIXED;
-	else if ((type == py.PySet_Type || type == py.PyFrozenSet_Type) && l->size_set)
-		out->kind = GCS_SIZE_SET;
+	} else if (flags & TPFLAG_LIST_SUBCLASS) {
+		out->item = l->size_list ? 8 : 0;
+		out->offset = GCS_LIST_ALLOCATED;
+	} else if (flags & TPFLAG_DICT_SUBCLASS) {
+		out->kind = l->size_dict ? GCS_SIZE_DICT : GCS_SIZE_PLAIN;
+	} else if (type == py.PySet_Type || type == py.PyFrozenSet_Type) {
+		out->kind = l->size_set ? GCS_SIZE_SET : GCS_SIZE_PLAIN;
+	} else if (item && !is_generator(type)) {
+		out->item = item;
+		out->offset = GCS_OB_SIZE;
+	}
 }
 
 static bool size_agrees(PyObject *getsizeof, PyObject *o)
@@ -269,7 +289,7 @@ static bool size_agrees(PyObject *getsizeof, PyObject *o)
 	struct gcs_type_shape shape;
 
 	gcs_type_shape_gil(gcs_type_of(o), &shape);
-	return (long)(shape.basic + gcs_object_extra_hot(o, &shape)) == take_long(call1(getsizeof, o));
+	return (long)(shape.basic + gcs_size_items_hot(o, &shape) + gcs_size_rest_hot(o, shape.kind)) == take_long(call1(getsizeof, o));
 }
 
 /* Tries a container at several fillings; `add` puts the int i into it. */
@@ -434,13 +454,16 @@ static bool looks_like_head(uintptr_t head)
 static struct gcs_generation *find_young(void)
 {
 	PyObject *list = py.PyList_New(0);
-	struct gcs_gc_head *g = (struct gcs_gc_head *)list - 1;
-	uintptr_t young = list ? g->next & GCS_LINK_MASK : 0, last;
+	struct gcs_gc_head *g;
+	uintptr_t young, last;
 
+	if (!list)
+		return NULL;
+	g = (struct gcs_gc_head *)list - 1;
+	young = g->next & GCS_LINK_MASK;
 	if (!looks_like_head(young) || !gcs_peek(young + 8, &last) || (last & GCS_LINK_MASK) != (uintptr_t)g)
 		young = 0;
-	if (list)
-		py.Py_DecRef(list);
+	py.Py_DecRef(list);
 	return (struct gcs_generation *)young;
 }
 

@@ -48,13 +48,17 @@ struct gcs_generation {
 	int count;
 };
 
-/* What of an object's size is not tp_basicsize. */
-enum gcs_size_kind { GCS_SIZE_FIXED, GCS_SIZE_VAR, GCS_SIZE_LIST, GCS_SIZE_DICT, GCS_SIZE_SET, GCS_SIZE_INT };
+/*
+ * How large the objects of a type are: basic bytes each, plus item bytes for each of the number that
+ * stands at `offset` from ob_type (0 items where nothing varies). Dicts, sets and ints need a closer look.
+ */
+enum gcs_size_kind { GCS_SIZE_PLAIN, GCS_SIZE_DICT, GCS_SIZE_SET, GCS_SIZE_INT };
 
 struct gcs_type_shape {
-	enum gcs_size_kind kind;
 	uint32_t basic; /* basicsize with GC head and pre-header */
 	uint32_t item;
+	uint16_t offset;
+	uint8_t kind;
 };
 
 struct gcs_layout {
@@ -83,13 +87,11 @@ static inline PyObject *gcs_type_of(const void *object)
 	return gcs_load_ptr(object, gcs_layout.ob_type);
 }
 
-/* The members of a type that a type born at the same address would hardly share. */
-struct gcs_type_identity {
-	const void *name, *qualname, *dict, *mro;
-	uint64_t text; /* hash of tp_name's bytes */
-};
-
-void gcs_type_identify_gil(PyObject *type, struct gcs_type_identity *out);
+/*
+ * A hash of the members of a type (its names, dict, module and mro) that a type born later at the same
+ * address would hardly share, and that a renamed type has no more.
+ */
+uint64_t gcs_type_identity_gil(PyObject *type);
 /* "module.qualname", bare for builtins, cut to GCS_NAME_MAX; runs no Python code. */
 void gcs_type_name_gil(PyObject *type, char *out, size_t size);
 void gcs_type_shape_gil(PyObject *type, struct gcs_type_shape *out);

@@ -24,6 +24,7 @@
 #define BUSY_RETRY_NS 2000000         /* a collection is under way */
 #define ASKED_PAUSE_NS 200000         /* between slices that a client waits for */
 #define COLLECT_POLL_NS 2000000
+#define STREAM_NS 10000000            /* between looks at the ring while somebody wants each collection */
 
 static struct {
 	uint64_t cpu_ns;       /* of earlier threads of this process */
@@ -105,6 +106,11 @@ static int64_t census_turn(int64_t now)
 		gcs_gil_drop();
 		loop.next_slice_ns = gcs_now_ns() + BUSY_RETRY_NS;
 		return loop.next_slice_ns;
+	case GCS_CENSUS_FAILED:
+		gcs_gil_drop();
+		loop.next_census_ns = gcs_now_ns() + gcs_config.interval_ns;
+		gcs_rt->censuses_given_up++;
+		break;
 	case GCS_CENSUS_MORE:
 	case GCS_CENSUS_DONE:
 		gcs_gil_drop();
@@ -153,6 +159,8 @@ static void wait_for_something(int64_t until)
 	n = gcs_server_poll(p);
 	p[n] = (struct pollfd){.fd = gcs_thread_wake_fd(), .events = POLLIN};
 	ppoll(p, n + 1, &ts, NULL);
+	if (p[n].revents)
+		gcs_thread_woken();
 	if (!gcs_thread_should_stop())
 		gcs_server_serve(p, n);
 }
@@ -165,6 +173,8 @@ static void turn(void)
 	gcs_rt_drain_collections();
 	until = min64(until, census_turn(now));
 	until = min64(until, collect_turn(now));
+	if (gcs_server_wants(GCS_TOPIC_GC))
+		until = min64(until, now + STREAM_NS); /* before the ring is full */
 	if (now >= loop.next_sweep_ns) {
 		gcs_server_sweep();
 		loop.next_sweep_ns = now + SWEEP_NS;
@@ -172,15 +182,22 @@ static void turn(void)
 	wait_for_something(until);
 }
 
-/* The sockets are those of the thread before us, or new. */
+/* The sockets of the thread before us. */
+static bool adopt_server(void)
+{
+	if (!gcs_thread_ncarried)
+		return false;
+	if (!gcs_server_adopt(gcs_thread_carried, gcs_thread_ncarried))
+		return true;
+	for (int i = 0; i < gcs_thread_ncarried; i++)
+		close(gcs_thread_carried[i]);
+	return false;
+}
+
 static void open_server(void)
 {
 	int rc;
 
-	if (gcs_thread_ncarried && !gcs_server_adopt(gcs_thread_carried, gcs_thread_ncarried))
-		return;
-	for (int i = 0; i < gcs_thread_ncarried; i++)
-		close(gcs_thread_carried[i]);
 	gcs_server_forget();
 	rc = gcs_server_open();
 	if (rc)
@@ -191,7 +208,6 @@ static void begin(void)
 {
 	int64_t now = gcs_now_ns();
 
-	open_server();
 	gcs_log_open();
 	if (loop.next_census_ns < now || loop.pid != getpid())
 		loop.next_census_ns = now + min64(gcs_config.interval_ns, 1000000000);
@@ -204,10 +220,7 @@ static void begin(void)
 /* A fork is coming (our sockets travel) or the end. */
 static void end(void)
 {
-	if (gcs_gil_take()) {
-		gcs_census_abort_gil();
-		gcs_gil_drop();
-	}
+	gcs_census_abort();
 	gcs_gil_leave();
 	if (gcs_thread_keeps())
 		gcs_thread_ncarried = gcs_server_descriptors(gcs_thread_carried);
@@ -219,14 +232,17 @@ static void end(void)
 
 void gcs_loop_run(void)
 {
-	bool child = gcs_attached() && !gcs_thread_ncarried;
+	bool child = gcs_attached() && loop.pid != getpid();
 
 	if (!gcs_attach_wait())
 		return;
-	if (child)
-		gcs_thread_sleep(CHILD_DELAY_NS);
-	if (!gcs_thread_should_stop())
-		begin();
+	if (!adopt_server()) {
+		if (child)
+			gcs_thread_sleep(CHILD_DELAY_NS);
+		if (!gcs_thread_should_stop())
+			open_server();
+	}
+	begin();
 	while (!gcs_thread_should_stop())
 		turn();
 	end();

@@ -12,6 +12,7 @@
 #include <sys/auxv.h>
 
 #include "api.h"
+#include "attach.h"
 #include "disabled.h"
 #include "fork.h"
 #include "mem.h"
@@ -29,34 +30,49 @@ static const char *setting(const char *name)
 	return getenv(name);
 }
 
-static void begin_agent(void *handle)
+static int read_settings(void)
 {
-	const char *missing;
-
-	if (gcs_api_load(handle, &missing))
-		return; /* a CPython before 3.8, or something that only looks like one */
-	if (py.major != 3 || py.minor < 8)
-		return;
 	gcs_config_read(&gcs_config, setting);
 	gcs_server_settings(getenv("GCSCOPE_SOCKET_DIR"), getenv("XDG_RUNTIME_DIR"));
-	if (gcs_mem_init(gcs_config.memory_bytes))
-		return;
 	if (gcs_config.cycles != GCS_CYCLES_OFF)
 		gcs_disable("cycles", "this version does not capture cycles");
 	if (gcs_config.sites_bytes != GCS_SITES_OFF)
 		gcs_disable("sites", "this version does not sample allocations");
+	return gcs_mem_init(gcs_config.memory_bytes);
+}
+
+static void begin_with_python(void)
+{
+	if (gcs_attach_load(RTLD_DEFAULT) || read_settings())
+		return;
 	gcs_fork_watch();
 	if (!py.Py_IsInitialized())
 		gcs_pymodule_register();
 	gcs_thread_start();
 }
 
+/* GCSCOPE_WAIT: the thread looks for a CPython until one is there (attach.c). */
+static void begin_without_python(void)
+{
+	if (read_settings())
+		return;
+	gcs_fork_watch();
+	gcs_thread_start();
+}
+
+static bool is_one(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value && !strcmp(value, "1");
+}
+
 __attribute__((constructor)) static void on_load(void)
 {
-	const char *disable = getenv("GCSCOPE_DISABLE");
-
-	if (getauxval(AT_SECURE) || (disable && !strcmp(disable, "1")))
+	if (getauxval(AT_SECURE) || is_one("GCSCOPE_DISABLE"))
 		return;
-	if (gcs_api_present(RTLD_DEFAULT))
-		begin_agent(RTLD_DEFAULT);
+	if (gcs_api_present())
+		begin_with_python();
+	else if (is_one("GCSCOPE_WAIT"))
+		begin_without_python();
 }

@@ -9,6 +9,7 @@
 #include "events.h"
 #include "gil.h"
 #include "mem.h"
+#include "server.h"
 #include "tracker.h"
 
 struct gcs_runtime *gcs_rt;
@@ -36,20 +37,12 @@ int gcs_rt_begin_gil(void)
 	return 0;
 }
 
-static int repair(void *unused)
-{
-	(void)unused;
-	gcs_hook_repair_gil();
-	return 0;
-}
-
 void gcs_rt_look_gil(void)
 {
 	bool enabled = gcs_attach_gc_enabled_gil();
 
 	gcs_rt->garbage = gcs_hook_garbage_gil();
-	if (!gcs_hook_present_gil())
-		py.Py_AddPendingCall(repair, NULL);
+	gcs_hook_repair_gil();
 	if (gcs_rt->looked && enabled != gcs_rt->gc_enabled)
 		gcs_event_gc_switched(enabled);
 	gcs_rt->gc_enabled = enabled;
@@ -78,7 +71,12 @@ static void remember_full(int64_t at_ns)
 
 void gcs_rt_drain_collections(void)
 {
+	uint64_t lost = gcs_ring_lost(&gcs_rt->hook->ring);
 	struct gcs_gc_event e;
+
+	if (lost != gcs_rt->ring_lost)
+		gcs_server_lost(GCS_TOPIC_GC, lost - gcs_rt->ring_lost);
+	gcs_rt->ring_lost = lost;
 
 	while (gcs_ring_pop(&gcs_rt->hook->ring, &e)) {
 		if (e.generation == GCS_GENERATIONS - 1)

@@ -24,10 +24,11 @@ struct gcs_runtime {
 	struct gcs_series *series;
 	struct gcs_tracker *tracker;
 	struct gcs_census_result census; /* the last one */
-	uint64_t censuses;
+	uint64_t censuses, censuses_given_up;
 	int64_t attached_ns;
 	int64_t full_ns[GCS_FULL_TIMES]; /* the newest full collections, ascending */
 	size_t nfull;
+	uint64_t ring_lost;              /* collections that found the ring full, as told to clients */
 	uint64_t uncollectable;          /* seen since attach */
 	int64_t garbage;                 /* length of gc.garbage, and gc.isenabled(), at the last look */
 	bool gc_enabled;

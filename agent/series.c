@@ -7,9 +7,10 @@
  * - coarse: one point per five minutes for a day, the minimum of each (floors are what leaks show in).
  *
  * A level is a base point, held in the type, and a chain of small chunks of (time step, count step, bytes
- * step) as variable-length integers, 3 to 6 bytes for what is usual: only changes are stored. Time is the
- * number of the census, or of the five-minute slot; tables turn those into nanoseconds. Before its base a
- * level is 0. Forgetting folds the oldest chunk into the base once all of it is out of the window.
+ * above what the count lets expect) as variable-length integers, 3 to 6 bytes for what is usual: only
+ * changes are stored. Time is the number of the census, or of the five-minute slot; tables turn those into
+ * nanoseconds. Before its base a level is 0. Forgetting folds the oldest chunk into the base once all of it
+ * is out of the window.
  *
  * Under pressure (max_bytes, or no memory) first go the histories of the types that moved least recently,
  * whole; if all types that have one moved lately, the fine window of all becomes shorter instead, since
@@ -158,19 +159,29 @@ static uint64_t unzigzag(uint64_t from, uint64_t z)
 	return from + (z >> 1 ^ (0 - (z & 1)));
 }
 
+/* The bytes at a count, were all objects as large as they are on average at v: mostly they are. */
+static uint64_t expected_bytes(const struct value *v, uint64_t count)
+{
+	return v->count ? v->bytes + (count - v->count) * (v->bytes / v->count) : v->bytes;
+}
+
 static size_t encode(uint8_t *out, const struct value *from, const struct value *to)
 {
 	size_t n = put_varint(out, to->time - from->time);
 
 	n += put_varint(out + n, zigzag(from->count, to->count));
-	return n + put_varint(out + n, zigzag(from->bytes, to->bytes));
+	return n + put_varint(out + n, zigzag(expected_bytes(from, to->count), to->bytes));
 }
 
 static void decode(const uint8_t **p, struct value *v)
 {
+	uint64_t count, bytes;
+
 	v->time += (uint32_t)get_varint(p);
-	v->count = unzigzag(v->count, get_varint(p));
-	v->bytes = unzigzag(v->bytes, get_varint(p));
+	count = unzigzag(v->count, get_varint(p));
+	bytes = expected_bytes(v, count);
+	v->bytes = unzigzag(bytes, get_varint(p));
+	v->count = count;
 }
 
 /* Levels. */

@@ -263,6 +263,13 @@ void gcs_server_publish(unsigned topic, const char *line, size_t n)
 	}
 }
 
+void gcs_server_lost(unsigned topic, uint64_t n)
+{
+	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++)
+		if (server.client[i] && (server.client[i]->topics & topic))
+			server.client[i]->lost += n;
+}
+
 struct gcs_client *gcs_server_waiting(enum gcs_wait what, size_t *i)
 {
 	for (; *i < GCS_CLIENTS_MAX; ++*i)
@@ -406,9 +413,15 @@ void gcs_server_close(void)
 		}
 	if (server.listener >= 0)
 		close(server.listener);
+	gcs_server_remove_name();
+	gcs_server_forget();
+}
+
+void gcs_server_remove_name(void)
+{
 	if (server.path[0])
 		unlink(server.path);
-	gcs_server_forget();
+	server.path[0] = '\0';
 }
 
 void gcs_server_forget(void)

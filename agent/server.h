@@ -42,6 +42,8 @@ void gcs_server_settings(const char *socket_dir, const char *runtime_dir);
 int gcs_server_open(void);
 /* Closes everything; removes the socket's name. */
 void gcs_server_close(void);
+/* The name alone, when no thread is there whose descriptors these are. */
+void gcs_server_remove_name(void);
 /* In a forked child: it is the parent's. */
 void gcs_server_forget(void);
 /* Removes sockets of processes that are gone. */
@@ -58,6 +60,8 @@ bool gcs_server_is_open(void);
 
 bool gcs_server_wants(unsigned topic);
 void gcs_server_publish(unsigned topic, const char *line, size_t n);
+/* n events of the topic were lost before anybody was sent them. */
+void gcs_server_lost(unsigned topic, uint64_t n);
 size_t gcs_server_clients(void);
 uint64_t gcs_server_dropped(void); /* events that any client lost */
 const char *gcs_server_path(void); /* "" when there is none */

@@ -53,32 +53,45 @@ static inline uint64_t gcs_dict_extra_hot(const void *dict)
 	return extra;
 }
 
-static inline uint64_t gcs_object_extra_hot(const void *o, const struct gcs_type_shape *shape)
+static inline uint64_t gcs_set_extra_hot(const void *set)
 {
-	int64_t n;
+	int64_t small = (intptr_t)set + gcs_layout.ob_type + GCS_SET_SMALLTABLE;
 
-	switch (shape->kind) {
-	case GCS_SIZE_FIXED:
+	if (gcs_load_i64(set, GCS_SET_TABLE) == small)
 		return 0;
-	case GCS_SIZE_VAR:
-		n = gcs_load_i64(o, GCS_OB_SIZE);
-		return n > 0 ? (uint64_t)n * shape->item : 0;
-	case GCS_SIZE_LIST:
-		n = gcs_load_i64(o, GCS_LIST_ALLOCATED);
-		return n > 0 ? (uint64_t)n * 8 : 0;
+	return (uint64_t)(gcs_load_i64(set, GCS_SET_MASK) + 1) * 16;
+}
+
+/* 3.12+: the digit count stands above three flag bits; before, the sign is the number's. */
+static inline uint64_t gcs_int_extra_hot(const void *o)
+{
+	int64_t n = gcs_load_i64(o, GCS_OB_SIZE);
+
+	if (py.minor >= 12)
+		n = (int64_t)((uint64_t)n >> 3);
+	return (uint64_t)(n < 0 ? -n : n) * 4;
+}
+
+/* The items of a list, a tuple and the like. No branch: the kinds of a heap's objects are hard to foresee. */
+static inline uint64_t gcs_size_items_hot(const void *o, const struct gcs_type_shape *shape)
+{
+	int64_t n = gcs_load_i64(o, shape->offset);
+
+	return (uint64_t)(n & ~(n >> 63)) * shape->item;
+}
+
+/* What is not plain: a dict's and a set's table, an int's digits. */
+static inline uint64_t gcs_size_rest_hot(const void *o, enum gcs_size_kind kind)
+{
+	switch (kind) {
+	case GCS_SIZE_PLAIN:
+		return 0;
 	case GCS_SIZE_DICT:
 		return gcs_dict_extra_hot(o);
 	case GCS_SIZE_SET:
-		n = (intptr_t)o + gcs_layout.ob_type + GCS_SET_SMALLTABLE;
-		if (gcs_load_i64(o, GCS_SET_TABLE) == n)
-			return 0;
-		return (uint64_t)(gcs_load_i64(o, GCS_SET_MASK) + 1) * 16;
+		return gcs_set_extra_hot(o);
 	case GCS_SIZE_INT:
-		/* 3.12+: the digit count stands above three flag bits; before, the sign is the number's. */
-		n = gcs_load_i64(o, GCS_OB_SIZE);
-		if (py.minor >= 12)
-			n = (int64_t)((uint64_t)n >> 3);
-		return (uint64_t)(n < 0 ? -n : n) * shape->item;
+		return gcs_int_extra_hot(o);
 	}
 	return 0;
 }

@@ -34,6 +34,7 @@
 #define MIN_COUNT 8.0    /* objects: less is not a leak yet */
 #define MIN_BYTES 8192.0 /* by bytes */
 #define NOVEL 2.5        /* times the highest earlier rise: teeth vary, and need not be whole when seen */
+#define NOVEL_FLOORS 3.0 /* the same of floors, which lie below the peaks */
 
 /* One of the two curves of a history. */
 struct track {
@@ -52,7 +53,8 @@ struct window {
 	double future[MAX_BLOCKS]; /* minimum of it and all later ones: what was never given back */
 	double newest;             /* minimum of the newest twelfth */
 	double rise;               /* newest above the window's minimum */
-	double jump;               /* largest step up from one census to the next */
+	double pace;               /* largest step up to the next census, that in a long gap taken as even */
+	double usual_jump;         /* largest but one: where coarse history ends there is a jump that is none */
 	double fall;               /* largest fall from any census to a later one */
 	double way;                /* all steps, up and down, together */
 };
@@ -136,7 +138,6 @@ static void cut(struct window *w, const struct track *k, size_t start, unsigned 
 {
 	double low;
 	unsigned b;
-	size_t i;
 
 	w->k = k;
 	w->start = start;
@@ -150,12 +151,23 @@ static void cut(struct window *w, const struct track *k, size_t start, unsigned 
 	}
 	w->newest = floor_since(k, end_of(k) - w->span_ns / 12 + 1);
 	w->rise = w->newest - w->future[0];
-	w->fall = fall_within(k, start, k->n);
-	w->jump = w->way = 0;
-	for (i = start + 1; i < k->n; i++) {
-		double step = value(k, i) - value(k, i - 1);
+}
 
-		w->jump = max(w->jump, step);
+/* What does not depend on the blocks, and is not needed of a window that is rejected at first sight. */
+static void measure(struct window *w)
+{
+	const struct track *k = w->k;
+	double usual = (double)w->span_ns / (double)(k->n - w->start - 1), step, gap, largest = 0;
+	size_t i;
+
+	w->fall = fall_within(k, w->start, k->n);
+	w->usual_jump = w->pace = w->way = 0;
+	for (i = w->start + 1; i < k->n; i++) {
+		step = value(k, i) - value(k, i - 1);
+		gap = (double)(time_of(k, i) - time_of(k, i - 1));
+		w->usual_jump = max(w->usual_jump, min(step, largest));
+		largest = max(largest, step);
+		w->pace = max(w->pace, gap > usual ? step * usual / gap : step);
 		w->way += step < 0 ? -step : step;
 	}
 }
@@ -163,31 +175,38 @@ static void cut(struct window *w, const struct track *k, size_t start, unsigned 
 /* What came before. */
 
 /*
- * The window's rise against the highest that came before it, both measured from the trough between. Before is
- * compared by points, or by the floors of stretches as long as the window's blocks.
+ * Is the window's rise well above the highest that came before it, both measured from the trough between?
+ * Before is seen as the floors of stretches of a length: what was higher for a shorter time does not count.
  */
-static bool is_novel(const struct window *w, bool by_floors)
+static bool is_above_earlier(const struct window *w, int64_t length, double times)
 {
 	const struct track *k = w->k;
-	int64_t length = by_floors ? w->span_ns / w->blocks : 0;
-	double trough = w->future[0], peak = trough, low;
+	double trough = w->future[0], floor;
 	size_t i = w->start;
 	int64_t edge;
 
-	/* Backwards: the trough is the lowest so far, a peak counts against what lies after it. */
+	/* Backwards: the trough is the lowest so far. Part of a stretch, at the end, has no comparable floor. */
 	while (i > 0) {
 		edge = time_of(k, i) - length;
 		if (edge < time_of(k, 0))
-			break; /* part of a stretch has no comparable floor */
-		low = value(k, --i);
+			break;
+		floor = value(k, --i);
 		for (; i > 0 && time_of(k, i - 1) >= edge; i--)
-			low = min(low, value(k, i - 1));
-		peak = low;
-		trough = min(trough, low);
-		if (w->newest - trough < NOVEL * (peak - trough))
+			floor = min(floor, value(k, i - 1));
+		trough = min(trough, floor);
+		if (w->newest - trough < times * (floor - trough))
 			return false;
 	}
 	return true;
+}
+
+/*
+ * Above all there was; or, so that a burst at start-up does not hide a leak for hours, above all that lasted for
+ * a sixteenth of the window.
+ */
+static bool is_novel(const struct window *w)
+{
+	return is_above_earlier(w, 0, NOVEL) || is_above_earlier(w, w->span_ns / 16, NOVEL_FLOORS);
 }
 
 /* Growth per nanosecond over the points first..end, without the two largest steps of eight: start-up is a step. */
@@ -246,55 +265,50 @@ static size_t rise_start(const struct window *w)
 	return i;
 }
 
-/* Falls that recur: the largest is about as large in either half. */
-static bool has_teeth(const struct window *w, double least)
-{
-	size_t middle = w->start + (w->k->n - w->start) / 2;
+/* How long the lasting rise has paused. What is smaller than the noise ends no pause. */
+struct pauses {
+	int64_t now;     /* the pause that goes on, from the newest rise */
+	int64_t longest; /* of those that are over */
+	int64_t resumed; /* of those after which it rose by a good deal again, not by a last bit */
+};
 
-	return fall_within(w->k, w->start, middle) > least && fall_within(w->k, middle, w->k->n) > least;
-}
-
-/*
- * The pauses of the lasting rise: the one that goes on now, and the longest before it. What is smaller than
- * the noise ends no pause; false when that is too much for the pauses to tell anything.
- */
-static bool find_pauses(const struct window *w, int64_t *now, int64_t *earlier)
+static void find_pauses(const struct window *w, struct pauses *out)
 {
 	const struct track *k = w->k;
-	double step = max(0.08 * w->rise, 1.25 * w->jump), low = value(k, k->n - 1), level = low;
+	double step = max(0.08 * w->rise, 1.25 * w->pace), low = value(k, k->n - 1), level = low;
 	int64_t last = end_of(k), pause;
-	bool first = true;
+	unsigned rises = 0;
 	size_t i;
 
-	*now = *earlier = 0;
+	memset(out, 0, sizeof(*out));
 	for (i = k->n - 1; i-- > w->start;) {
 		low = min(low, value(k, i));
 		if (low > level - step)
 			continue;
 		pause = last - time_of(k, i + 1);
-		if (first)
-			*now = pause;
+		if (!rises)
+			out->now = pause;
 		else
-			*earlier = pause > *earlier ? pause : *earlier;
-		first = false;
+			out->longest = max_time(out->longest, pause);
+		if (rises >= 3)
+			out->resumed = max_time(out->resumed, pause);
+		rises++;
 		level = low;
 		last = time_of(k, i + 1);
 	}
-	return step <= 0.25 * w->rise;
 }
 
 /*
  * Does the rise reach up to now, or has it paused no longer than before? An eighth of the rise in the last
  * quarter of the time: half of what is even, so that a load that ended a moment ago hides nothing.
  */
-static bool is_still_rising(const struct window *w)
+static bool is_still_rising(const struct window *w, const struct pauses *p)
 {
 	double quarter = w->newest - floor_since(w->k, end_of(w->k) - w->span_ns / 4);
-	int64_t now, earlier;
 
-	if (quarter >= 0.12 * w->rise && quarter >= w->jump && quarter > w->fall)
+	if (quarter >= 0.12 * w->rise && quarter >= w->pace && quarter > w->fall)
 		return true;
-	return find_pauses(w, &now, &earlier) && now <= earlier + earlier / 5;
+	return p->now <= p->resumed + p->resumed / 5;
 }
 
 static unsigned rising_blocks(const struct window *w, double *largest)
@@ -306,7 +320,7 @@ static unsigned rising_blocks(const struct window *w, double *largest)
 	for (b = 1; b < w->blocks; b++) {
 		step = w->future[b] - w->future[b - 1];
 		*largest = max(*largest, step);
-		rising += step >= max(0.03 * w->rise, 0.5 * w->jump) && step > 0;
+		rising += step >= max(0.03 * w->rise, 0.5 * w->pace) && step > 0;
 	}
 	return rising;
 }
@@ -328,9 +342,9 @@ static bool is_climb(const struct window *w)
 	double largest, given_back = 0;
 	unsigned b, rising = rising_blocks(w, &largest);
 	unsigned needed = w->blocks * 5 / 12;
-	int64_t now, earlier;
+	struct pauses p;
 
-	if (w->rise < least_allowed(w->k) || w->rise < 5 * w->jump)
+	if (w->rise < 5 * w->pace)
 		return false;
 	for (b = 0; b < w->blocks; b++)
 		given_back = max(given_back, w->floor[b] - w->future[b]);
@@ -338,9 +352,11 @@ static bool is_climb(const struct window *w)
 		return false;
 	if (rising < (needed < 3 ? 3 : needed) || largest > 0.45 * w->rise)
 		return false;
-	if (find_pauses(w, &now, &earlier) && earlier > 0.45 * (double)(end_of(w->k) - time_of(w->k, rise_start(w))))
+	/* Mostly one pause: two steps. */
+	find_pauses(w, &p);
+	if ((double)p.longest > 0.45 * (double)(end_of(w->k) - time_of(w->k, rise_start(w))))
 		return false;
-	return is_straight(w) && is_still_rising(w) && is_novel(w, false) && !is_slowing(w);
+	return is_straight(w) && is_still_rising(w, &p) && is_novel(w) && !is_slowing(w);
 }
 
 /*
@@ -360,9 +376,10 @@ static bool are_floors_rising(const struct window *w)
 {
 	double sum = 0, squares = 0, step, rise = w->floor[w->blocks - 1] - w->floor[0];
 	unsigned b, steps = w->blocks - 1;
+	struct pauses p;
 	bool teeth;
 
-	if (rise < least_allowed(w->k) || rise < 1.25 * w->jump)
+	if (rise < least_allowed(w->k) || rise < 1.25 * w->usual_jump)
 		return false;
 	for (b = 1; b < w->blocks; b++) {
 		step = w->floor[b] - w->floor[b - 1];
@@ -371,14 +388,15 @@ static bool are_floors_rising(const struct window *w)
 		sum += step;
 		squares += step * step;
 	}
-	/* Large falls must recur, or they are no teeth but something that came to an end. */
-	teeth = has_teeth(w, 0.75 * rise);
+	/* Large falls must go on, or they are no teeth but something that came to an end. */
+	teeth = fall_within(w->k, w->start + (w->k->n - w->start) / 2, w->k->n) > 0.75 * rise;
 	if ((!teeth && w->fall > 0.75 * rise) || sum * sum < evenness_needed(steps, teeth) * steps * squares)
 		return false;
 	/* Without teeth in it the end, and what came before, are seen more closely than by whole blocks. */
-	if (w->fall < 0.15 * rise && !is_still_rising(w))
+	find_pauses(w, &p);
+	if (w->fall < 0.15 * rise && !is_still_rising(w, &p))
 		return false;
-	return is_novel(w, teeth) && !is_slowing(w);
+	return (teeth ? is_above_earlier(w, w->span_ns / w->blocks, NOVEL) : is_novel(w)) && !is_slowing(w);
 }
 
 /*
@@ -393,7 +411,7 @@ static enum gcs_confidence are_steps_growing(const struct window *w)
 	unsigned steps = 0;
 	size_t i;
 
-	if (w->rise < MIN_BYTES || w->fall > 0.15 * w->rise)
+	if (w->k->n - w->start < LIKELY_MIN || w->fall > 0.15 * w->rise)
 		return GCS_NO_SUSPECT;
 	for (i = k->n - 1; i-- > w->start;) {
 		low = min(low, value(k, i));
@@ -404,7 +422,7 @@ static enum gcs_confidence are_steps_growing(const struct window *w)
 		level = low;
 	}
 	since = end_of(k) - last;
-	if (steps < 3 || last - first < w->span_ns / 3 || since > w->span_ns / 2 || !is_novel(w, false))
+	if (steps < 3 || last - first < w->span_ns / 3 || since > w->span_ns / 2 || !is_novel(w))
 		return GCS_NO_SUSPECT;
 	return since <= w->span_ns / 3 ? GCS_LIKELY : GCS_WATCH;
 }
@@ -450,31 +468,40 @@ static unsigned full_since(const struct window *w, int64_t from, const int64_t *
 
 /* Verdict. */
 
-static void describe(const struct window *w, size_t start, const int64_t *full, size_t nfull, struct gcs_verdict *v)
+/* The time of the first point of the last block, where its floor is when the count only rises. */
+static int64_t last_block_time(const struct window *w)
 {
-	const struct gcs_point *first = &w->k->p[start], *last = &w->k->p[w->k->n - 1];
-	double span_s = (double)(last->t_ns - first->t_ns) / 1e9;
-	double block_s = (double)w->span_ns / 1e9 / w->blocks;
-	struct track other = { w->k->p, w->k->n, !w->k->bytes };
-	double floors[MAX_BLOCKS], rate, other_rate;
-	unsigned b;
+	int64_t edge = time_of(w->k, w->start) + (int64_t)((double)(w->span_ns + 1) * (w->blocks - 1) / w->blocks);
+	size_t i = w->start;
 
-	/* From block to block: the first and the last minimum are that far apart. */
+	while (i < w->k->n - 1 && time_of(w->k, i) < edge)
+		i++;
+	return time_of(w->k, i);
+}
+
+static void describe(const struct window *w, const int64_t *full, size_t nfull, struct gcs_verdict *v)
+{
+	const struct track *k = w->k;
+	struct track other = { k->p, k->n, !k->bytes };
+	double seconds = (double)(last_block_time(w) - time_of(k, w->start)) / 1e9;
+	double floors[MAX_BLOCKS], rate, other_rate;
+	unsigned b, last = w->blocks - 1;
+
 	block_floors(&other, w->start, other.n, w->blocks, floors);
-	rate = (w->floor[w->blocks - 1] - w->floor[0]) / (block_s * (w->blocks - 1));
-	other_rate = (floors[w->blocks - 1] - floors[0]) / (block_s * (w->blocks - 1));
-	v->growth_per_s = w->k->bytes ? other_rate : rate;
-	v->bytes_per_s = w->k->bytes ? rate : other_rate;
-	v->samples = w->k->n - start;
-	v->span_s = span_s;
+	rate = (w->floor[last] - w->floor[0]) / seconds;
+	other_rate = (floors[last] - floors[0]) / seconds;
+	v->growth_per_s = k->bytes ? other_rate : rate;
+	v->bytes_per_s = k->bytes ? rate : other_rate;
+	v->samples = k->n - w->start;
+	v->span_s = (double)w->span_ns / 1e9;
 	v->min_first = (uint64_t)w->floor[0];
-	v->min_last = (uint64_t)w->floor[w->blocks - 1];
+	v->min_last = (uint64_t)w->floor[last];
 	v->blocks = w->blocks;
 	v->rising = 1;
 	for (b = 1; b < w->blocks; b++)
 		v->rising += w->floor[b] > w->floor[b - 1];
-	v->full_collections = full_between(full, nfull, first->t_ns, last->t_ns);
-	v->by_bytes = w->k->bytes;
+	v->full_collections = full_between(full, nfull, time_of(k, w->start), end_of(k));
+	v->by_bytes = k->bytes;
 }
 
 static enum gcs_confidence grade(const struct window *w, const struct gcs_verdict *v, const int64_t *full,
@@ -492,8 +519,24 @@ static enum gcs_confidence grade(const struct window *w, const struct gcs_verdic
 	return GCS_CONFIRMED;
 }
 
-/* Judge the window that begins at start; true when it is evidence. */
-static bool judge_window(const struct track *k, size_t start, const int64_t *full, size_t nfull, struct gcs_verdict *v)
+/* What a climb is worth: the part of the window in which it rises is judged and described, in fewer blocks. */
+static void accept_climb(struct window *w, enum gcs_confidence limit, const int64_t *full, size_t nfull,
+			 struct gcs_verdict *v)
+{
+	size_t start = rise_start(w), points = w->k->n - start;
+
+	if (points < GCS_SUSPECT_MIN)
+		return;
+	cut(w, w->k, start, points < 16 ? (unsigned)points / 2 : 8);
+	describe(w, full, nfull, v);
+	v->confidence = grade(w, v, full, nfull);
+	if (v->confidence > limit)
+		v->confidence = limit;
+}
+
+/* Judge the window that begins at start. */
+static void judge_window(const struct track *k, size_t start, const int64_t *full, size_t nfull,
+			 struct gcs_verdict *v)
 {
 	size_t points = k->n - start;
 	enum gcs_confidence limit;
@@ -501,38 +544,40 @@ static bool judge_window(const struct track *k, size_t start, const int64_t *ful
 	unsigned blocks;
 
 	cut(&w, k, start, points < 24 ? (unsigned)points / 2 : MAX_BLOCKS);
-	if (k->bytes && !is_count_still(&w))
-		return false;
+	if (w.rise < least_allowed(k) || (k->bytes && !is_count_still(&w)))
+		return;
+	measure(&w);
 	limit = is_climb(&w) ? GCS_CONFIRMED : k->bytes ? are_steps_growing(&w) : GCS_NO_SUSPECT;
 	if (limit != GCS_NO_SUSPECT) {
-		describe(&w, rise_start(&w), full, nfull, v);
-		v->confidence = grade(&w, v, full, nfull);
-		if (v->confidence > limit)
-			v->confidence = limit;
-		return v->confidence != GCS_NO_SUSPECT;
+		accept_climb(&w, limit, full, nfull, v);
+		return;
 	}
+	/* No longer block at the end has a higher floor: most windows end here. */
+	if (points < 24 || w.floor[w.blocks - 1] - w.future[0] < 1.25 * w.usual_jump)
+		return;
 	/* The more blocks, the better the statistic; the fewer, the longer the teeth that one block spans. */
-	for (blocks = 8; blocks >= 4 && points >= 24; blocks--) {
+	for (blocks = 8; blocks >= 4; blocks--) {
 		cut(&w, k, start, blocks);
-		if (are_floors_rising(&w)) {
-			describe(&w, start, full, nfull, v);
-			v->confidence = grade(&w, v, full, nfull);
-			return true;
-		}
+		if (!are_floors_rising(&w))
+			continue;
+		describe(&w, full, nfull, v);
+		v->confidence = grade(&w, v, full, nfull);
+		return;
 	}
-	return false;
 }
 
-/* Judge the whole and ever shorter suffixes; the longest of those with the best grade counts. */
+/* Judge the whole and ever shorter suffixes; the longest with the best grade counts. */
 static void judge_track(const struct track *k, const int64_t *full, size_t nfull, struct gcs_verdict *best)
 {
 	int64_t span = end_of(k) - time_of(k, 0);
 	struct gcs_verdict v;
 	size_t start = 0, before;
 
-	while (k->n - start >= GCS_SUSPECT_MIN) {
+	/* A shorter window has no better evidence than a longer one that was believed. */
+	while (best->confidence < GCS_LIKELY && k->n - start >= GCS_SUSPECT_MIN) {
 		memset(&v, 0, sizeof(v));
-		if (judge_window(k, start, full, nfull, &v) && v.confidence > best->confidence)
+		judge_window(k, start, full, nfull, &v);
+		if (v.confidence > best->confidence)
 			*best = v;
 		before = start;
 		span = k->n - start > 128 ? span / 4 * 3 : span / 8 * 7;

@@ -42,9 +42,10 @@ static struct {
 	bool own_table;         /* atomic; set by the thread when it has it, or never will */
 	int carry;              /* application's table: holds the sockets in flight; -1 */
 	int wake;               /* the thread's table */
+	int taker;              /* the thread's table: who asked it to stop and takes its sockets; -1 */
 	struct sockaddr_un wake_address;
 	socklen_t wake_length;
-} self = {.carry = -1, .wake = -1};
+} self = {.carry = -1, .wake = -1, .taker = -1};
 
 bool gcs_thread_running(void)
 {
@@ -126,6 +127,7 @@ static int make_wake_socket(void)
 {
 	struct sockaddr_un *a = &self.wake_address;
 	uint64_t cookie = 0;
+	socklen_t length;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
@@ -134,22 +136,26 @@ static int make_wake_socket(void)
 		cookie = (uint64_t)time(NULL);
 	memset(a, 0, sizeof(*a));
 	a->sun_family = AF_UNIX;
-	self.wake_length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-				       (size_t)snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1,
-							"gcscope-wake-%d-%016llx", (int)getpid(),
-							(unsigned long long)cookie));
-	if (bind(fd, (struct sockaddr *)a, self.wake_length) || listen(fd, 8)) {
+	length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+			     (size_t)snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1,
+					      "gcscope-wake-%d-%016llx", (int)getpid(),
+					      (unsigned long long)cookie));
+	if (bind(fd, (struct sockaddr *)a, length) || listen(fd, 8)) {
 		close(fd);
 		return -1;
 	}
+	__atomic_store_n(&self.wake_length, length, __ATOMIC_RELEASE);
 	return fd;
 }
 
 /* Application's side: a connection to the thread, kept at a high number. -1 when it cannot be had. */
 static int connect_to_thread(void)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), high;
+	int fd, high;
 
+	if (!__atomic_load_n(&self.wake_length, __ATOMIC_ACQUIRE))
+		return -1;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -1;
 	high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_DESCRIPTOR);
@@ -214,19 +220,29 @@ static int receive_descriptors(int from, int *fds)
 	return n;
 }
 
-/* The thread's side of gcs_thread_stop(true): everything it has goes to whoever is connected. */
+void gcs_thread_woken(void)
+{
+	int fd;
+
+	while (self.taker < 0 && (fd = accept4(self.wake, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		if (is_ourselves(fd))
+			self.taker = fd;
+		else
+			close(fd); /* the address is abstract: anybody may try */
+	}
+}
+
+/* The thread's side of gcs_thread_stop(true): everything it has goes to whoever asked. */
 static void hand_over(void)
 {
-	int fds[GCS_CARRY_MAX], to = accept4(self.wake, NULL, NULL, SOCK_CLOEXEC);
+	int fds[GCS_CARRY_MAX];
 
-	if (to < 0)
+	gcs_thread_woken();
+	if (self.taker < 0)
 		return;
-	if (is_ourselves(to)) {
-		fds[0] = self.wake;
-		memcpy(fds + 1, gcs_thread_carried, sizeof(int) * (size_t)gcs_thread_ncarried);
-		send_descriptors(to, fds, 1 + gcs_thread_ncarried);
-	}
-	close(to);
+	fds[0] = self.wake;
+	memcpy(fds + 1, gcs_thread_carried, sizeof(int) * (size_t)gcs_thread_ncarried);
+	send_descriptors(self.taker, fds, 1 + gcs_thread_ncarried);
 }
 
 static void take_over(int carry)
@@ -263,9 +279,12 @@ static void *thread_main(void *arg)
 	gcs_loop_run();
 	if (gcs_thread_keeps() && self.wake >= 0)
 		hand_over();
-	if (gcs_is_disabled("own_descriptors") && self.wake >= 0)
+	/* Without a table of our own nothing is closed for us. */
+	if (self.wake >= 0)
 		close(self.wake);
-	self.wake = -1;
+	if (self.taker >= 0)
+		close(self.taker);
+	self.wake = self.taker = -1;
 	return NULL;
 }
 
@@ -314,9 +333,10 @@ void gcs_thread_stop(bool keep)
 
 	if (!self.running)
 		return;
+	/* First the connection, which the thread must find when it sees that it should stop. */
+	self.carry = connect_to_thread();
 	__atomic_store_n(&self.keep, keep, __ATOMIC_RELEASE);
 	__atomic_store_n(&self.should_stop, true, __ATOMIC_RELEASE);
-	self.carry = connect_to_thread();
 	pthread_join(self.id, NULL);
 	wait_until_gone(self.tid);
 	self.running = false;
@@ -333,5 +353,6 @@ void gcs_thread_forget(void)
 		close(self.carry);
 	self.carry = -1;
 	self.running = false;
+	self.wake_length = 0; /* that is the parent's thread */
 	gcs_thread_ncarried = 0;
 }

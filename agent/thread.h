@@ -33,7 +33,8 @@ void gcs_thread_forget(void);
 /* For the thread itself. */
 bool gcs_thread_should_stop(void);
 bool gcs_thread_keeps(void);       /* ... and its sockets are to travel */
-int gcs_thread_wake_fd(void);      /* poll it; readable: look at should_stop */
+int gcs_thread_wake_fd(void);      /* poll it; readable: call gcs_thread_woken(), look at should_stop */
+void gcs_thread_woken(void);
 void gcs_thread_sleep(long ns);    /* shorter when it should stop */
 
 /* The loop gives and gets the descriptors that travel; at most GCS_CARRY_MAX - 1. */

@@ -7,7 +7,7 @@
 #include "gcscope/protocol.h"
 #include "mem.h"
 
-#define INITIAL 2048
+#define INITIAL 1024
 #define FORGET_AFTER 64 /* censuses */
 
 int gcs_types_init(struct gcs_types *t)
@@ -65,12 +65,6 @@ void gcs_types_begin(struct gcs_types *t)
 		rehash(t, t->mask + 1); /* without memory the stale ones stay: harmless */
 }
 
-static bool same_identity(const struct gcs_type_identity *a, const struct gcs_type_identity *b)
-{
-	return a->name == b->name && a->qualname == b->qualname && a->dict == b->dict &&
-	       a->mro == b->mro && a->text == b->text;
-}
-
 static struct gcs_type_entry *add(struct gcs_types *t, PyObject *type)
 {
 	struct gcs_type_entry *e = slot_for(t->entry, t->mask, type);
@@ -91,13 +85,13 @@ struct gcs_type_entry *gcs_types_see_gil(struct gcs_types *t, PyObject *type, st
 					 bool may_add)
 {
 	struct gcs_type_entry *e = slot_for(t->entry, t->mask, type);
-	struct gcs_type_identity identity;
+	uint64_t identity;
 	char name[GCS_NAME_MAX + 1];
 
 	if (e->type && e->epoch == t->epoch)
 		return e;
-	gcs_type_identify_gil(type, &identity);
-	if (!e->type || !same_identity(&identity, &e->identity)) {
+	identity = gcs_type_identity_gil(type);
+	if (!e->type || identity != e->identity) {
 		if (!may_add || !(e = add(t, type)))
 			return NULL;
 		gcs_type_name_gil(type, name, sizeof(name));

@@ -4,7 +4,7 @@
  *
  * A type's address is reused after the type dies, so an entry is believed only within one census: the
  * first object of a type in a census checks that the entry's type is still the one it was made for
- * (gcs_type_identity), and resolves the name anew when it is not. Between censuses nothing is held: no
+ * (its identity), and resolves the name anew when it is not. Between censuses nothing is held: no
  * reference, since keeping types alive would itself be a leak.
  *
  * Context: written with the GIL, by the agent's thread or (gcs_types_see with may_add false: no
@@ -27,7 +27,7 @@ struct gcs_type_entry {
 	struct gcs_type_shape shape;
 	uint32_t epoch; /* the census that count belongs to */
 	int32_t id;     /* in the series; -1 when there was no memory for the name */
-	struct gcs_type_identity identity;
+	uint64_t identity; /* gcs_type_identity_gil() */
 };
 
 struct gcs_types {

@@ -24,7 +24,8 @@
 #include "text.h"
 #include "xalloc.h"
 
-#define RETRY_MS 20 /* a full listen queue cannot be polled */
+#define RETRY_MS 20    /* a full listen queue cannot be polled */
+#define STOPPED_MS 250 /* of silence before it is looked at why */
 
 enum row_state { ROW_CONNECT, ROW_HELLO, ROW_INFO, ROW_DONE, ROW_SILENT, ROW_STALE };
 
@@ -80,6 +81,16 @@ static void row_read(struct row *r)
 		r->state = ROW_SILENT;
 }
 
+/* Whoever is stopped cannot answer: not waited for once the others had their say. */
+static void give_up_stopped(struct row *row, size_t n)
+{
+	struct gcs_proc p;
+
+	for (size_t i = 0; i < n; i++)
+		if (row[i].state < ROW_DONE && gcs_proc_read(row[i].target->pid, &p) == 0 && p.state == 'T')
+			row[i].state = ROW_SILENT;
+}
+
 /* One round over all rows. False when none is waited for any more. */
 static bool poll_rows(struct row *row, struct pollfd *p, size_t n, int64_t deadline)
 {
@@ -95,10 +106,11 @@ static bool poll_rows(struct row *row, struct pollfd *p, size_t n, int64_t deadl
 			p[i].fd = row[i].client.fd;
 		waiting |= p[i].fd >= 0;
 	}
-	ms = gcs_deadline_ms(deadline, connecting ? RETRY_MS : 1 << 30);
+	ms = gcs_deadline_ms(deadline, connecting ? RETRY_MS : STOPPED_MS);
 	if ((!connecting && !waiting) || ms == 0)
 		return false;
-	poll(p, n, ms);
+	if (poll(p, n, ms) == 0)
+		give_up_stopped(row, n);
 	for (size_t i = 0; i < n; i++)
 		if (p[i].fd >= 0 && p[i].revents)
 			row_read(&row[i]);

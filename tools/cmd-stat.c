@@ -44,13 +44,7 @@ static const char *ns(const json_t *a, const char *path)
 /* A setting, as it was given: 10, 0.25. */
 static const char *plain(const json_t *a, const char *path)
 {
-	double v = gcs_fields_num(a, path);
-	char *s = slot();
-
-	if (!isfinite(v))
-		return "-";
-	snprintf(s, GCS_UNIT_MAX, "%g", v);
-	return s;
+	return gcs_text_plain(slot(), gcs_fields_num(a, path), 6);
 }
 
 static const char *span(const json_t *a, const char *path)
@@ -125,31 +119,28 @@ static void print_generations(struct gcs_out *out, const json_t *a)
 
 static void print_gc(struct gcs_out *out, const json_t *a)
 {
-	bool enabled = gcs_fields_true(a, "gc.enabled");
+	const json_t *enabled = gcs_fields_at(a, "gc.enabled");
+	bool off = json_is_false(enabled);
 
 	head(out, "gc");
-	gcs_out_printf(out, "%s%s%s, %s objects frozen, %s in gc.garbage\n", gcs_out_on(out, enabled ? "" : "31"),
-		       enabled ? "enabled" : "disabled", enabled ? "" : gcs_out_off(out), integer(a, "gc.frozen"),
-		       integer(a, "gc.garbage"));
+	gcs_out_printf(out, "%s%s%s, %s objects frozen, %s in gc.garbage\n", gcs_out_on(out, off ? "31" : ""),
+		       off ? "disabled" : json_is_true(enabled) ? "enabled" : "-", off ? gcs_out_off(out) : "",
+		       integer(a, "gc.frozen"), integer(a, "gc.garbage"));
 	print_generations(out, a);
 }
 
-/* Nanoseconds of something as a part of the agent's lifetime. */
+/* Nanoseconds of something as a part of the agent's lifetime, in percent. */
 static const char *percent(const json_t *a, const char *path)
 {
-	double part = gcs_fields_num(a, path), up = gcs_fields_num(a, "agent.uptime_s");
-	char *s = slot();
+	double up = gcs_fields_num(a, "agent.uptime_s");
 
-	if (!isfinite(part) || !(up > 0))
-		return "-";
-	snprintf(s, GCS_UNIT_MAX, "%.2g%%", part / up / 1e7);
-	return s;
+	return gcs_text_plain(slot(), up > 0 ? gcs_fields_num(a, path) / up / 1e7 : NAN, 2);
 }
 
 static void print_agent(struct gcs_out *out, const json_t *a)
 {
 	head(out, "agent");
-	gcs_out_printf(out, "up %s, CPU %s (%s), GIL held %s (%s of the time, budget %s%%)\n", span(a, "agent.uptime_s"),
+	gcs_out_printf(out, "up %s, CPU %s (%s%%), GIL held %s (%s%% of the time, budget %s%%)\n", span(a, "agent.uptime_s"),
 		       ns(a, "agent.cpu_ns"), percent(a, "agent.cpu_ns"), ns(a, "agent.gil_held_ns"),
 		       percent(a, "agent.gil_held_ns"), plain(a, "agent.budget_percent"));
 	head(out, "");
@@ -192,6 +183,17 @@ static void print_disabled(struct gcs_out *out, const json_t *a)
 	}
 }
 
+static void print_complaint(struct gcs_out *out, const json_t *a)
+{
+	char *complaint = gcs_text_safe(gcs_fields_str(a, "agent.settings_complaint"), GCS_TEXT_BACKSLASH);
+
+	if (gcs_fields_str(a, "agent.settings_complaint")) {
+		head(out, "settings");
+		gcs_out_printf(out, "%s%s%s\n", gcs_out_on(out, "33"), complaint, gcs_out_off(out));
+	}
+	free(complaint);
+}
+
 static void show(struct gcs_out *out, const json_t *a)
 {
 	print_python(out, a);
@@ -200,6 +202,7 @@ static void show(struct gcs_out *out, const json_t *a)
 	print_agent(out, a);
 	print_census(out, a);
 	print_disabled(out, a);
+	print_complaint(out, a);
 }
 
 static int cmd_stat(struct gcs_options *o)

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,13 +31,16 @@ static ssize_t read_file(pid_t pid, const char *file, char *buf, size_t size)
 	return got < 0 ? -1 : (ssize_t)n;
 }
 
+/* The effective user. /proc/<pid> itself belongs to root once a process has changed its user. */
 static uid_t owner(pid_t pid)
 {
-	char path[64];
-	struct stat st;
+	char buf[4096], *line;
+	unsigned long uid;
 
-	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
-	return stat(path, &st) == 0 ? st.st_uid : (uid_t)-1;
+	if (read_file(pid, "status", buf, sizeof(buf)) <= 0)
+		return (uid_t)-1;
+	line = strstr(buf, "\nUid:");
+	return line && sscanf(line, "\nUid: %*u %lu", &uid) == 1 ? (uid_t)uid : (uid_t)-1;
 }
 
 static double uptime(unsigned long long start)

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,10 +16,8 @@
 #include "proc.h"
 #include "xalloc.h"
 
-#define DIRS_MAX 6
-
 struct dirs {
-	char *dir[DIRS_MAX];
+	char **dir;
 	size_t n;
 };
 
@@ -27,8 +26,8 @@ static void dirs_add(struct dirs *d, const char *dir)
 	for (size_t i = 0; i < d->n; i++)
 		if (!strcmp(d->dir[i], dir))
 			return;
-	if (d->n < DIRS_MAX)
-		d->dir[d->n++] = xstrdup(dir);
+	d->dir = xrealloc(d->dir, (d->n + 1) * sizeof(*d->dir));
+	d->dir[d->n++] = xstrdup(dir);
 }
 
 static void dirs_add_for(struct dirs *d, const char *runtime_dir, uid_t uid)
@@ -39,18 +38,25 @@ static void dirs_add_for(struct dirs *d, const char *runtime_dir, uid_t uid)
 		dirs_add(d, dir);
 }
 
-/* Every place where an agent in a process of uid may have its socket. */
-static void dirs_known(struct dirs *d, uid_t uid)
+/* GCSCOPE_SOCKET_DIR, or NULL. */
+static const char *explicit_dir(void)
 {
-	const char *explicit_dir = getenv("GCSCOPE_SOCKET_DIR");
+	const char *dir = getenv("GCSCOPE_SOCKET_DIR");
+
+	return dir && *dir ? dir : NULL;
+}
+
+/* Every place where an agent in a process of this user may have its socket. */
+static void dirs_known(struct dirs *d)
+{
+	uid_t uid = geteuid();
 	char dir[GCS_PATH_MAX];
 
-	if (explicit_dir && *explicit_dir) {
-		dirs_add(d, explicit_dir);
+	if (explicit_dir()) {
+		dirs_add(d, explicit_dir());
 		return;
 	}
-	if (uid == geteuid())
-		dirs_add_for(d, getenv("XDG_RUNTIME_DIR"), uid);
+	dirs_add_for(d, getenv("XDG_RUNTIME_DIR"), uid);
 	dirs_add_for(d, NULL, uid);
 	snprintf(dir, sizeof(dir), "/run/user/%lu", (unsigned long)uid);
 	dirs_add_for(d, dir, uid);
@@ -62,6 +68,37 @@ static void dirs_free(struct dirs *d)
 {
 	while (d->n)
 		free(d->dir[--d->n]);
+	free(d->dir);
+}
+
+/* Root sees the agents of all users, where they are when the user chose nothing. */
+static void dirs_of_others(struct dirs *d)
+{
+	static const char *const pattern[] = {"/run/user/*/gcscope", "/tmp/gcscope-*"};
+
+	if (geteuid() != 0 || explicit_dir())
+		return;
+	for (size_t i = 0; i < sizeof(pattern) / sizeof(pattern[0]); i++) {
+		glob_t g;
+
+		if (glob(pattern[i], GLOB_NOSORT, NULL, &g) == 0)
+			for (size_t k = 0; k < g.gl_pathc; k++)
+				dirs_add(d, g.gl_pathv[k]);
+		globfree(&g);
+	}
+}
+
+/* The user whose directory it is by its name: /run/user/<uid>/gcscope, /tmp/gcscope-<uid>; else ours. */
+static uid_t dir_owner(const char *dir)
+{
+	unsigned long uid;
+	int end = 0;
+
+	if (sscanf(dir, "/run/user/%lu/gcscope%n", &uid, &end) == 1 && end && !dir[end])
+		return (uid_t)uid;
+	if (sscanf(dir, "/tmp/gcscope-%lu%n", &uid, &end) == 1 && !dir[end])
+		return (uid_t)uid;
+	return geteuid();
 }
 
 /*
@@ -70,23 +107,26 @@ static void dirs_free(struct dirs *d)
  */
 static bool dir_trusted(const char *dir)
 {
-	const char *explicit_dir = getenv("GCSCOPE_SOCKET_DIR");
 	struct stat st;
 
-	if (explicit_dir && *explicit_dir)
+	if (explicit_dir())
 		return true;
 	if (lstat(dir, &st) < 0 || !S_ISDIR(st.st_mode) || (st.st_mode & 022))
 		return false;
-	return st.st_uid == geteuid() || geteuid() == 0;
+	return st.st_uid == dir_owner(dir);
 }
 
-static bool socket_trusted(const char *path)
+/* Ours; or, for root, made by the user whose process it says it is. */
+static bool socket_trusted(const char *path, pid_t pid)
 {
+	struct gcs_proc p;
 	struct stat st;
 
 	if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
 		return false;
-	return st.st_uid == geteuid() || geteuid() == 0;
+	if (st.st_uid == geteuid())
+		return true;
+	return geteuid() == 0 && gcs_proc_read(pid, &p) == 0 && p.uid == st.st_uid;
 }
 
 static void scan_entry(struct gcs_targets *out, const char *dir, const char *name)
@@ -99,7 +139,7 @@ static void scan_entry(struct gcs_targets *out, const char *dir, const char *nam
 	if (gcs_socket_name_parse(name, &pid, &start) < 0)
 		return;
 	path = xasprintf("%s/%s", dir, name);
-	if (!socket_trusted(path)) {
+	if (!socket_trusted(path, pid)) {
 		free(path);
 		return;
 	}
@@ -129,17 +169,14 @@ static int by_pid(const void *a, const void *b)
 	return (x->pid > y->pid) - (x->pid < y->pid);
 }
 
-static void scan(struct gcs_targets *out, const struct dirs *d)
+/* Where it was looked first; a list of every user's directory would help nobody. */
+static void describe(struct gcs_targets *out, const struct dirs *d)
 {
 	for (size_t i = 0; i < d->n; i++) {
 		size_t used = strlen(out->looked_in);
 
-		scan_dir(out, d->dir[i]);
-		snprintf(out->looked_in + used, sizeof(out->looked_in) - used, "%s%s", i ? ", " : "",
-			 d->dir[i]);
+		snprintf(out->looked_in + used, sizeof(out->looked_in) - used, "%s%s", i ? ", " : "", d->dir[i]);
 	}
-	if (out->n)
-		qsort(out->t, out->n, sizeof(*out->t), by_pid);
 }
 
 void gcs_targets_scan(struct gcs_targets *out)
@@ -147,9 +184,14 @@ void gcs_targets_scan(struct gcs_targets *out)
 	struct dirs d = {0};
 
 	*out = (struct gcs_targets){0};
-	dirs_known(&d, geteuid());
-	scan(out, &d);
+	dirs_known(&d);
+	describe(out, &d);
+	dirs_of_others(&d);
+	for (size_t i = 0; i < d.n; i++)
+		scan_dir(out, d.dir[i]);
 	dirs_free(&d);
+	if (out->n)
+		qsort(out->t, out->n, sizeof(*out->t), by_pid);
 }
 
 void gcs_targets_free(struct gcs_targets *ts)
@@ -220,19 +262,10 @@ static void die_no_agent_in(const char *spec, pid_t pid)
 	die("no agent in process %s: start it with gcscope run -- CMD", spec);
 }
 
-/* As root a PID may be anybody's: its owner's directories are searched too. */
 static const struct gcs_target *find_pid(struct gcs_targets *ts, const char *spec)
 {
 	long n = strlen(spec) < 10 ? atol(spec) : 0;
-	struct gcs_proc p;
 
-	if (geteuid() == 0 && n > 0 && gcs_proc_read((pid_t)n, &p) == 0 && p.uid != 0) {
-		struct dirs d = {0};
-
-		dirs_known(&d, p.uid);
-		scan(ts, &d);
-		dirs_free(&d);
-	}
 	for (size_t i = 0; i < ts->n; i++)
 		if (ts->t[i].pid == n && !ts->t[i].gone)
 			return &ts->t[i];

@@ -3,7 +3,7 @@
  * Which process a command is about. Agents are found by their sockets in the socket directory; a
  * directory or socket that somebody else could have put there is passed over. With GCSCOPE_SOCKET_DIR
  * unset all directories are searched that the agent of a process of this user may have chosen, since
- * that process may have had another XDG_RUNTIME_DIR than this one.
+ * that process may have had another XDG_RUNTIME_DIR than this one. Root sees the agents of all users.
  */
 #ifndef GCS_TARGET_H
 #define GCS_TARGET_H

@@ -159,6 +159,26 @@ char *gcs_text_utf8(const char *s, size_t len)
 	return out;
 }
 
+void gcs_text_basenames(char *command)
+{
+	char *out = command;
+
+	for (char *word = command; *word;) {
+		size_t n = strcspn(word, " ");
+		char *from = word;
+
+		for (char *p = word; *word == '/' && p + 1 < word + n; p++)
+			if (*p == '/')
+				from = p + 1;
+		memmove(out, from, (size_t)(word + n - from));
+		out += word + n - from;
+		word += n;
+		while (*word == ' ')
+			*out++ = *word++;
+	}
+	*out = '\0';
+}
+
 static size_t char_width(uint32_t c)
 {
 	if (c < 0x300)
@@ -218,6 +238,14 @@ char *gcs_text_int(char *out, double n)
 	if (!isfinite(n))
 		return dash(out);
 	snprintf(out, GCS_UNIT_MAX, "%.0f", fabs(n) < 1e20 ? n : copysign(1e20, n));
+	return out;
+}
+
+char *gcs_text_plain(char *out, double n, int digits)
+{
+	if (!isfinite(n))
+		return dash(out);
+	snprintf(out, GCS_UNIT_MAX, "%.*g", digits, n);
 	return out;
 }
 

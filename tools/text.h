@@ -32,6 +32,9 @@ char *gcs_text_safe(const char *s, unsigned flags);
 /* Makes s UTF-8 in memory to be freed: each byte that is not becomes U+FFFD. Nothing else changes. */
 char *gcs_text_utf8(const char *s, size_t len);
 
+/* Shortens a command line in place: of words that are absolute paths the last part stays. */
+void gcs_text_basenames(char *command);
+
 /* Columns that s takes on a terminal. */
 size_t gcs_text_width(const char *s);
 /* Bytes of the longest prefix of s that takes at most `columns`. */
@@ -40,6 +43,7 @@ size_t gcs_text_fit(const char *s, size_t columns);
 /* Units. Each writes at most GCS_UNIT_MAX bytes and returns out; NaN becomes "-". */
 #define GCS_UNIT_MAX 32
 char *gcs_text_int(char *out, double n);                     /* 12345 */
+char *gcs_text_plain(char *out, double n, int digits);       /* 10, 0.25: so many digits */
 char *gcs_text_count(char *out, double n);                   /* 900, 3.1k, 1.2M */
 char *gcs_text_bytes(char *out, double n, const char *sep);  /* 1.2 MiB with sep " " */
 char *gcs_text_ns(char *out, double ns, const char *sep);    /* 340 ms */

@@ -237,6 +237,8 @@ static void draw_title(const struct gcs_screen *s, const struct gcs_watch *w, co
 		room = s->cols - x;
 	else
 		gcs_screen_put(s, 0, x + room, s->cols, GCS_STYLE_BAR, right);
+	if ((int)gcs_text_width(command) > room)
+		gcs_text_basenames(command);
 	gcs_screen_put(s, 0, x, room, GCS_STYLE_BAR, command);
 	if (amiss)
 		gcs_screen_put(s, 0, s->cols - (int)strlen(amiss), s->cols, GCS_STYLE_RED, amiss);
@@ -244,17 +246,18 @@ static void draw_title(const struct gcs_screen *s, const struct gcs_watch *w, co
 	free(python);
 }
 
-static double share_percent(const json_t *stat, const char *path)
+/* Nanoseconds of something as a part of the agent's lifetime, in percent. */
+static char *share(char *out, const json_t *stat, const char *path)
 {
 	double up = gcs_fields_num(stat, "agent.uptime_s");
 
-	return up > 0 ? gcs_fields_num(stat, path) / up / 1e7 : NAN;
+	return gcs_text_plain(out, up > 0 ? gcs_fields_num(stat, path) / up / 1e7 : NAN, 2);
 }
 
 static void draw_process(const struct gcs_screen *s, const struct gcs_watch *w, int y)
 {
 	const json_t *stat = w->answer[GCS_WATCH_STAT];
-	char rss[GCS_UNIT_MAX], objects[GCS_UNIT_MAX], mem[GCS_UNIT_MAX];
+	char n[7][GCS_UNIT_MAX];
 
 	if (!stat) {
 		char *why = gcs_screen_safe(s, w->message[GCS_WATCH_STAT]);
@@ -264,22 +267,24 @@ static void draw_process(const struct gcs_screen *s, const struct gcs_watch *w, 
 		return;
 	}
 	gcs_screen_printf(s, y, 0, GCS_STYLE_PLAIN,
-			  "RSS %s  objects %s  every %gs  agent: CPU %.2g%%, GIL %.2g%%/%g%%, %s",
-			  gcs_text_bytes(rss, gcs_fields_num(stat, "process.rss_bytes"), " "),
-			  gcs_text_count(objects, gcs_fields_num(w->answer[GCS_WATCH_CENSUS], "objects")),
-			  gcs_fields_num(stat, "agent.interval_s"), share_percent(stat, "agent.cpu_ns"),
-			  share_percent(stat, "agent.gil_held_ns"), gcs_fields_num(stat, "agent.budget_percent"),
-			  gcs_text_bytes(mem, gcs_fields_num(stat, "agent.memory_bytes"), " "));
+			  "RSS %s  objects %s  every %ss  agent: CPU %s%%, GIL %s%%/%s%%, %s",
+			  gcs_text_bytes(n[0], gcs_fields_num(stat, "process.rss_bytes"), " "),
+			  gcs_text_count(n[1], gcs_fields_num(w->answer[GCS_WATCH_CENSUS], "objects")),
+			  gcs_text_plain(n[2], gcs_fields_num(stat, "agent.interval_s"), 6),
+			  share(n[3], stat, "agent.cpu_ns"), share(n[4], stat, "agent.gil_held_ns"),
+			  gcs_text_plain(n[5], gcs_fields_num(stat, "agent.budget_percent"), 6),
+			  gcs_text_bytes(n[6], gcs_fields_num(stat, "agent.memory_bytes"), " "));
 }
 
 static void draw_gc_line(const struct gcs_screen *s, const json_t *stat, int y)
 {
-	bool enabled = gcs_fields_true(stat, "gc.enabled");
+	const json_t *enabled = gcs_fields_at(stat, "gc.enabled");
+	bool off = json_is_false(enabled);
 	char frozen[GCS_UNIT_MAX], garbage[GCS_UNIT_MAX];
 
 	gcs_screen_put(s, y, 0, s->cols, GCS_STYLE_BOLD, "gc");
-	gcs_screen_put(s, y, 4, s->cols, enabled ? GCS_STYLE_PLAIN : GCS_STYLE_RED,
-		       enabled ? "enabled" : "DISABLED");
+	gcs_screen_put(s, y, 4, s->cols, off ? GCS_STYLE_RED : GCS_STYLE_PLAIN,
+		       off ? "DISABLED" : json_is_true(enabled) ? "enabled" : "-");
 	gcs_screen_printf(s, y, 12, GCS_STYLE_PLAIN, "  frozen %s  in gc.garbage %s",
 			  gcs_text_count(frozen, gcs_fields_num(stat, "gc.frozen")),
 			  gcs_text_count(garbage, gcs_fields_num(stat, "gc.garbage")));

@@ -180,9 +180,11 @@ static void no_suspects(const struct gcs_screen *s, const struct gcs_watch *w, i
 {
 	const json_t *a = w->answer[GCS_WATCH_SUSPECTS];
 
+	char n[GCS_UNIT_MAX];
+
 	if (a)
-		gcs_screen_printf(s, y, 0, GCS_STYLE_DIM, "no suspects after %.0f censuses",
-				  gcs_fields_num(a, "samples"));
+		gcs_screen_printf(s, y, 0, GCS_STYLE_DIM, "no suspects after %s censuses",
+				  gcs_text_int(n, gcs_fields_num(a, "samples")));
 	else
 		put_message(s, w, GCS_WATCH_SUSPECTS, y, "");
 }
@@ -315,7 +317,7 @@ void gcs_view_help(const struct gcs_screen *s, int y, int height)
 		"c g b    sort: count, growth, bytes",
 		"Enter    history of a type, and back",
 		"s        suspects, and back",
-		"p        pause: ask nothing",
+		"p        hold the numbers still",
 		"r space  take a new census now",
 		"q        quit",
 		"",

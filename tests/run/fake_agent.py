@@ -125,6 +125,8 @@ class Peer:
         if mode == "endless":
             while True:
                 self.raw(b"x" * 65536)
+        if mode == "exit":
+            os._exit(0)
         if mode == "silent":
             time.sleep(600)
         if mode == "drip":
@@ -187,9 +189,9 @@ class Peer:
     def verb_suspects(self, keys):
         if self.mode == "oddtypes":
             return self.put("gcscope.suspects/1", {"samples": [], "suspects": [1, None, {"type": 5}, {}]})
-        rows = [] if self.mode in ("young", "calm") else [
-            self.model.suspect(self.mode if self.mode in GRADES else "confirmed",
-                               NASTY if self.mode == "nasty" else "app.Session")]
+        grade = self.mode if self.mode in GRADES else "confirmed"
+        names = [NASTY if self.mode == "nasty" else "app.Session", "app.\u6f22\u5b57.Gr\u00f6\u00dfe"]
+        rows = [] if self.mode in ("young", "calm") else [self.model.suspect(grade, n) for n in names]
         self.put("gcscope.suspects/1", {"samples": 3 if self.mode == "young" else 40, "suspects": rows})
 
     def verb_collect(self, keys):

@@ -23,7 +23,7 @@ def code(answer):
 BAD = [b"", b" ", b"nonsense", b"STAT", b"stat x=1", b"census limit=-1", b"census limit=x", b"census limit=", b"census limit",
        b"census limit=1 limit=2", b"census sort=name", b"census cached=2", b"census limit=99999999999999999999999",
        b"collect generation=3", b"collect generation=-1", b"subscribe topics=", b"subscribe topics=nothing", b"subscribe",
-       b"subscribe topics=gc,", b"history", b"history type=", b"history type=%00", b"history type=%", b"history type=%zz",
+       b"subscribe topics=gc,", b"history", b"history type=%00", b"history type=%", b"history type=%zz",
        b"history type=%1", b"stat\x00", b"st\x00at", b"stat \xff\xfe=1", b"=", b"=x", b"stat =", b"a" * 300, b"\x1b[31mstat",
        b"stat " + b" ".join(b"k%d=1" % i for i in range(17)), b"census\tlimit=1=2", b"{\"verb\":\"stat\"}", b"GET / HTTP/1.1"]
 

@@ -295,7 +295,7 @@ def run_all():
     pid = os.posix_spawn("/bin/sh", ["sh", "-c", "exit 4"], os.environ)
     out.append(os.waitpid(pid, 0)[1] >> 8)
     out.append(os.system("exit 5") >> 8)
-    out.append(os.popen("echo hi").read())
+    with os.popen("echo hi") as p: out.append(p.read())
     p = subprocess.Popen([sys.executable, "-c", "print(1)"], stdout=subprocess.PIPE)
     out.append(p.communicate()[0].decode()); out.append(p.returncode)
     try: os.waitpid(-1, os.WNOHANG)

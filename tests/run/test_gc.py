@@ -53,15 +53,19 @@ gc.set_threshold(701, 9, 8)
 
 
 def test_frozen_and_garbage(python, target):
-    t = target(python, "import gc\n")
-    before = t.ask("stat")["gc"]
-    assert (before["frozen"], before["garbage"]) == (t.eval("gc.get_freeze_count()"), 0)
+    """The number of frozen objects is the last census's; the length of gc.garbage is now's."""
+    t = target(python, "import gc\n", GCSCOPE_INTERVAL="0.1")
+
+    def frozen_is_true():
+        return abs(t.ask("stat")["gc"]["frozen"] - t.eval("gc.get_freeze_count()")) <= 5
+    wait_until(frozen_is_true, 5, "frozen objects at the start")
     t.exec("gc.freeze(); gc.garbage.extend([[], {}, 3])")
-    after = t.ask("stat")["gc"]
-    assert after["garbage"] == 3
-    assert abs(after["frozen"] - t.eval("gc.get_freeze_count()")) <= 5
+    assert t.eval("gc.get_freeze_count()") > 3000
+    wait_until(frozen_is_true, 5, "frozen objects")
+    assert t.ask("stat")["gc"]["garbage"] == 3
     t.exec("gc.unfreeze(); gc.garbage.clear()")
-    assert t.ask("stat")["gc"]["frozen"] == t.eval("gc.get_freeze_count()")
+    wait_until(frozen_is_true, 5, "no frozen objects")
+    assert t.ask("stat")["gc"]["garbage"] == 0
 
 
 def test_stat_starts_no_collection(python, target):

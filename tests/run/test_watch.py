@@ -177,6 +177,7 @@ def test_sizes(one_python, target, screen, size):
         s.resize(rows, cols)
         os.kill(s.pid, signal.SIGWINCH)
         s.read(.1)
+    s.keys("\x0c")  # draw all again: what was read above is not drawn twice
     s.until(rb"__main__\.Shown")
     s.keys("q")
     assert s.end() == 0

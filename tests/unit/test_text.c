@@ -112,6 +112,25 @@ static void safe_and_utf8(void **state)
 	free(s);
 }
 
+static void shorten(const char *in, const char *want)
+{
+	char *s = strdup(in); /* exact, for ASan */
+
+	gcs_text_basenames(s);
+	assert_string_equal(s, want);
+	free(s);
+}
+
+static void shortens_commands(void **state)
+{
+	(void)state;
+	shorten("/usr/bin/python3 /srv/app.py --log=/var/log/x", "python3 app.py --log=/var/log/x");
+	shorten("python3  -m  http.server", "python3  -m  http.server");
+	shorten("/srv/run/ / //", "run/ / /");
+	shorten("", "");
+	shorten(" ", " ");
+}
+
 static void measures_columns(void **state)
 {
 	(void)state;
@@ -153,6 +172,10 @@ static void writes_units(void **state)
 	unit(gcs_text_count(s, 1234567), "1.2M");
 	unit(gcs_text_int(s, 1234567), "1234567");
 	unit(gcs_text_int(s, INFINITY), "-");
+	unit(gcs_text_plain(s, 0.25, 6), "0.25");
+	unit(gcs_text_plain(s, 10, 6), "10");
+	unit(gcs_text_plain(s, 0.012345, 2), "0.012");
+	unit(gcs_text_plain(s, NAN, 2), "-");
 	unit(gcs_text_int(s, 1e300), "100000000000000000000");
 }
 
@@ -191,6 +214,7 @@ int main(void)
 		cmocka_unit_test(escapes_what_is_not_utf8),
 		cmocka_unit_test(cuts_between_characters),
 		cmocka_unit_test(safe_and_utf8),
+		cmocka_unit_test(shortens_commands),
 		cmocka_unit_test(measures_columns),
 		cmocka_unit_test(writes_units),
 		cmocka_unit_test(writes_times_and_rates),
