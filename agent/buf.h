@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A byte buffer that grows in the agent's memory. A failed allocation sets `failed` and later appends
- * do nothing, so that a writer checks once, at the end.
+ * do nothing, so that a writer checks once, at the end. A NUL, not counted in len, follows the data; there
+ * is no data (NULL) before the first append.
  */
 #ifndef GCS_BUF_H
 #define GCS_BUF_H

@@ -101,7 +101,7 @@ static bool on_trail(const struct trail *t, const struct gcs_gc_head *g, int fro
 static bool still_there(const struct footprint *f, uintptr_t links[2])
 {
 	uintptr_t w[8];
-	int refcnt = 2, type = 2 + gcs_layout.ob_type / 8;
+	int refcnt = 2, type = 2 + GCS_OB_TYPE / 8;
 
 	if (!gcs_peek_words((uintptr_t)f->head, w, type + 1) || !w[refcnt] || w[type] != (uintptr_t)f->type)
 		return false;
@@ -173,26 +173,29 @@ static void measure_pending(void)
 	pending.n = 0;
 }
 
-/* A type's first object in this census. The table may move: nothing may be pending. */
-static struct gcs_type_entry *see_type(PyObject *type, bool may_add)
+/*
+ * A type's first object in this census. The table may move: nothing may be pending. NULL: no memory, or
+ * a type that may not be added now.
+ */
+static __attribute__((noinline)) struct gcs_type_entry *see_type(PyObject *type, bool may_add)
 {
+	struct gcs_type_entry *e;
+
 	measure_pending();
-	return gcs_types_see_gil(&census.types, type, census.series, may_add);
+	e = gcs_types_see_gil(&census.types, type, census.series, may_add);
+	if (!e)
+		census.result.unnamed++;
+	return e;
 }
 
-static inline bool count(const struct gcs_gc_head *g, bool may_add)
+static inline __attribute__((always_inline)) bool count(const struct gcs_gc_head *g, bool may_add)
 {
 	const void *object = g + 1;
-	PyObject *type = gcs_type_of(object);
+	PyObject *type = gcs_load_ptr(object, GCS_OB_TYPE);
 	struct gcs_type_entry *e = gcs_types_hit_hot(&census.types, type);
 
-	if (__builtin_expect(!e, 0)) {
-		e = see_type(type, may_add);
-		if (!e) {
-			census.result.unnamed++;
-			return may_add;
-		}
-	}
+	if (__builtin_expect(!e, 0) && !(e = see_type(type, may_add)))
+		return may_add;
 	e->count++;
 	e->extra += gcs_size_items_hot(object, &e->shape);
 	if (e->shape.kind != GCS_SIZE_PLAIN)
@@ -207,7 +210,7 @@ enum walk { WALK_ON, WALK_THROUGH, WALK_UNKNOWN_TYPE };
  * stands before back. checked: a collection may have moved objects to another list, so that the chains
  * need not meet; else only the list's own emptiness is looked for.
  */
-static inline enum walk walk_chains(struct cursor *k, uint32_t n, bool may_add, bool checked)
+static inline __attribute__((always_inline)) enum walk walk_chains(struct cursor *k, uint32_t n, bool may_add, bool checked)
 {
 	struct gcs_gc_head *f = k->front, *b = k->back;
 

@@ -12,6 +12,7 @@
 #include "gil.h"
 #include "hook.h"
 #include "mem.h"
+#include "peek.h"
 #include "runtime.h"
 #include "server.h"
 #include "thread.h"
@@ -72,6 +73,7 @@ static void on_child(void)
 	gcs_thread_forget();
 	gcs_collect_forget();
 	gcs_server_forget();
+	gcs_peek_forget();
 	gcs_rt = NULL;
 	child_pending = attached && !over;
 	if (begin_anew)

@@ -109,16 +109,33 @@ void gcs_gil_leave(void)
 	__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
 }
 
-void gcs_gil_hold_off(void)
+static void wait_until_outside(void)
 {
 	struct timespec pause = {0, 50000};
 	int64_t until = gcs_now_ns() + HOLD_OFF_NS;
 
-	__atomic_store_n(&held_off, true, __ATOMIC_SEQ_CST);
-	if (py.PyGILState_Check && py.PyGILState_Check())
-		return; /* the forking thread has the GIL: we have not */
 	while (__atomic_load_n(&inside, __ATOMIC_SEQ_CST) && gcs_now_ns() < until)
 		nanosleep(&pause, NULL);
+}
+
+/*
+ * When the forking thread has the GIL, ours may be waiting for it and have asked it to drop it: the child
+ * would drop it too and wait for ever for ours to take it. So it is dropped here, for a moment.
+ */
+void gcs_gil_hold_off(void)
+{
+	void *ts;
+
+	__atomic_store_n(&held_off, true, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&inside, __ATOMIC_SEQ_CST))
+		return;
+	if (!py.PyGILState_Check || !py.PyGILState_Check()) {
+		wait_until_outside();
+		return;
+	}
+	ts = py.PyEval_SaveThread();
+	wait_until_outside();
+	py.PyEval_RestoreThread(ts);
 }
 
 bool gcs_gil_inside(void)

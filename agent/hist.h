@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define GCS_HIST_SUB_BITS 5
-#define GCS_HIST_OCTAVES 40 /* to 2^44 ns, about five hours; more counts as the last bucket */
+#define GCS_HIST_OCTAVES 40 /* to 2^45 ns, about ten hours; more counts as the last bucket */
 #define GCS_HIST_BUCKETS ((GCS_HIST_OCTAVES + 1) << GCS_HIST_SUB_BITS)
 
 struct gcs_hist {

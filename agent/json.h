@@ -25,7 +25,8 @@ void gcs_json_array_end(struct gcs_json *j);
 void gcs_json_str(struct gcs_json *j, const char *key, const char *value); /* NULL writes null */
 void gcs_json_u64(struct gcs_json *j, const char *key, uint64_t value);
 void gcs_json_i64(struct gcs_json *j, const char *key, int64_t value);
-void gcs_json_double(struct gcs_json *j, const char *key, double value); /* 6 significant decimals, shortest; nan/inf write null */
+/* Six decimals, or as many as make six significant digits; always a point or an exponent. NaN, inf: null. */
+void gcs_json_double(struct gcs_json *j, const char *key, double value);
 void gcs_json_bool(struct gcs_json *j, const char *key, bool value);
 void gcs_json_null(struct gcs_json *j, const char *key);
 /* RFC 3339 with milliseconds, UTC, from CLOCK_REALTIME nanoseconds; no libc time zone code. */

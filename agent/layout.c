@@ -132,8 +132,8 @@ static void probe_types(PyObject *list)
 	PyObject *heap_type;
 	uint16_t base;
 
-	if (gcs_load_ptr(list, 8) == py.PyList_Type)
-		l->ob_type = 8;
+	if (gcs_load_ptr(list, GCS_OB_TYPE) == py.PyList_Type)
+		l->ob_type = GCS_OB_TYPE;
 	else if (gcs_load_ptr(list, 24) == py.PyList_Type)
 		l->ob_type = 24;
 	else {
@@ -521,12 +521,12 @@ void gcs_layout_probe_gil(PyObject *gc)
 	probe_types(list);
 	if (py.free_threaded) {
 		gcs_disable("gc_lists", "a free-threaded build has none");
-	} else if (gcs_layout.types) {
+	} else if (gcs_layout.types && gcs_layout.ob_type == GCS_OB_TYPE) {
 		why = probe_lists(gc);
 	}
 	if (!py.free_threaded && why)
 		gcs_disable("gc_lists", "%s", why);
 	py.Py_DecRef(list);
-	if (gcs_layout.types)
+	if (gcs_layout.lists)
 		probe_sizes();
 }

@@ -61,6 +61,8 @@ struct gcs_type_shape {
 	uint8_t kind;
 };
 
+#define GCS_OB_TYPE 8 /* where the type of an object stands in builds with a GIL, hence wherever there are lists */
+
 struct gcs_layout {
 	bool types;                         /* ob_type, tp_* as below hold */
 	bool lists;                         /* gc lists may be walked */

@@ -13,6 +13,7 @@
 #include "events.h"
 #include "gil.h"
 #include "logfile.h"
+#include "peek.h"
 #include "process.h"
 #include "runtime.h"
 #include "server.h"
@@ -227,6 +228,7 @@ static void end(void)
 	else
 		gcs_server_close();
 	gcs_log_close();
+	gcs_peek_close();
 	loop.cpu_ns += gcs_process_thread_cpu_ns();
 }
 
@@ -242,6 +244,7 @@ void gcs_loop_run(void)
 		if (!gcs_thread_should_stop())
 			open_server();
 	}
+	gcs_peek_open();
 	begin();
 	while (!gcs_thread_should_stop())
 		turn();

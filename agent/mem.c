@@ -253,7 +253,6 @@ UNCHECKED static void split(struct block *b, size_t size)
 	tail = at(offset_of(b) + size);
 	tail->prev = size;
 	tail->size = rest;
-	link_next(tail);
 	give_back(tail);
 }
 

@@ -15,8 +15,9 @@
  */
 int gcs_socket_dir(char *out, size_t size, const char *socket_dir, const char *runtime_dir, uid_t uid);
 /*
- * Makes the directory (0700, parents of GCSCOPE_SOCKET_DIR not made) or verifies the one that is there: a real
- * directory, owned by uid, not accessible to others. 0, or -errno (-EPERM: there, but not ours or a link).
+ * Makes the directory (0700, its parents are not made) or verifies the one that is there: no link, owned by uid,
+ * not writable by others (it is never changed: it may be one that has other uses; the sockets in it are 0600).
+ * 0, or -errno (-EPERM: there, but not fit).
  */
 int gcs_socket_dir_make(const char *dir, uid_t uid);
 /* Field 22 of /proc/<pid>/stat, or 0 when there is no such process. */

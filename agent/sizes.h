@@ -20,7 +20,7 @@
 
 static inline int64_t gcs_load_i64(const void *o, unsigned offset)
 {
-	return *(const int64_t *)((const char *)o + gcs_layout.ob_type + offset);
+	return *(const int64_t *)((const char *)o + GCS_OB_TYPE + offset);
 }
 
 /*
@@ -55,7 +55,7 @@ static inline uint64_t gcs_dict_extra_hot(const void *dict)
 
 static inline uint64_t gcs_set_extra_hot(const void *set)
 {
-	int64_t small = (intptr_t)set + gcs_layout.ob_type + GCS_SET_SMALLTABLE;
+	int64_t small = (intptr_t)set + GCS_OB_TYPE + GCS_SET_SMALLTABLE;
 
 	if (gcs_load_i64(set, GCS_SET_TABLE) == small)
 		return 0;

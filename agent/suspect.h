@@ -35,8 +35,10 @@ struct gcs_verdict {
 
 /*
  * Judge n points, oldest first. full_ns: the times of the last full collections, ascending.
- * watch: at least 8 censuses of rise. likely: at least 16, and the rise goes on in the newest quarter.
- * confirmed: at least 30, and a full collection within the second half of the rise did not end it.
+ * watch: at least 8 censuses of rise. likely: at least 16, and the rise goes on in the newest quarter, or pauses
+ * no longer than before; and where full collections are seen to free the type, one in the second half of the
+ * rise did not. confirmed: at least 30, and a full collection in the second half did not end the rise.
+ * By bytes never more than likely.
  */
 void gcs_suspect_judge(const struct gcs_point *p, size_t n, const int64_t *full_ns, size_t nfull,
 		       struct gcs_verdict *out);

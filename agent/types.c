@@ -13,16 +13,21 @@
 int gcs_types_init(struct gcs_types *t)
 {
 	memset(t, 0, sizeof(*t));
-	t->entry = gcs_mem_calloc(INITIAL, sizeof(*t->entry));
-	if (!t->entry)
-		return -ENOMEM;
 	t->mask = INITIAL - 1;
-	return 0;
+	t->entry = gcs_mem_calloc(INITIAL, sizeof(*t->entry));
+	t->met = gcs_mem_calloc(2 * INITIAL, sizeof(*t->met));
+	return t->entry && t->met ? 0 : -ENOMEM;
+}
+
+static void free_tables(struct gcs_types *t)
+{
+	gcs_mem_free(t->entry);
+	gcs_mem_free(t->met);
 }
 
 void gcs_types_fini(struct gcs_types *t)
 {
-	gcs_mem_free(t->entry);
+	free_tables(t);
 	memset(t, 0, sizeof(*t));
 }
 
@@ -35,24 +40,41 @@ static struct gcs_type_entry *slot_for(struct gcs_type_entry *entry, uint32_t ma
 	return &entry[i];
 }
 
+static void note_met(struct gcs_type_met *met, uint32_t mask, struct gcs_type_entry *e)
+{
+	uint32_t i = gcs_types_hash(e->type) & mask;
+
+	while (met[i].type)
+		i = (i + 1) & mask;
+	met[i] = (struct gcs_type_met){e->type, e};
+}
+
 /* Moves the entries met within the last FORGET_AFTER censuses to a table of the given capacity. */
 static int rehash(struct gcs_types *t, uint32_t capacity)
 {
-	struct gcs_type_entry *to = gcs_mem_calloc(capacity, sizeof(*to));
+	struct gcs_type_entry *to = gcs_mem_calloc(capacity, sizeof(*to)), *moved;
+	struct gcs_type_met *met = gcs_mem_calloc(2 * capacity, sizeof(*met));
 	uint32_t used = 0;
 
-	if (!to)
+	if (!to || !met) {
+		gcs_mem_free(to);
+		gcs_mem_free(met);
 		return -ENOMEM;
+	}
 	for (uint32_t i = 0; i <= t->mask; i++) {
 		const struct gcs_type_entry *e = &t->entry[i];
 
 		if (!e->type || t->epoch - e->epoch > FORGET_AFTER)
 			continue;
-		*slot_for(to, capacity - 1, e->type) = *e;
+		moved = slot_for(to, capacity - 1, e->type);
+		*moved = *e;
+		if (e->epoch == t->epoch)
+			note_met(met, 2 * capacity - 1, moved);
 		used++;
 	}
-	gcs_mem_free(t->entry);
+	free_tables(t);
 	t->entry = to;
+	t->met = met;
 	t->mask = capacity - 1;
 	t->used = used;
 	return 0;
@@ -63,6 +85,7 @@ void gcs_types_begin(struct gcs_types *t)
 	t->epoch++;
 	if (t->epoch % FORGET_AFTER == 0)
 		rehash(t, t->mask + 1); /* without memory the stale ones stay: harmless */
+	memset(t->met, 0, 2 * ((size_t)t->mask + 1) * sizeof(*t->met));
 }
 
 static struct gcs_type_entry *add(struct gcs_types *t, PyObject *type)
@@ -102,5 +125,6 @@ struct gcs_type_entry *gcs_types_see_gil(struct gcs_types *t, PyObject *type, st
 	e->epoch = t->epoch;
 	e->count = 0;
 	e->extra = 0;
+	note_met(t->met, 2 * t->mask + 1, e);
 	return e;
 }

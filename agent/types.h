@@ -30,8 +30,15 @@ struct gcs_type_entry {
 	uint64_t identity; /* gcs_type_identity_gil() */
 };
 
+/* Of this census only: the types met so far, for the walk, which looks each object's up. */
+struct gcs_type_met {
+	const PyObject *type;
+	struct gcs_type_entry *entry;
+};
+
 struct gcs_types {
 	struct gcs_type_entry *entry;
+	struct gcs_type_met *met; /* twice the capacity */
 	uint32_t mask;  /* capacity - 1 */
 	uint32_t used;
 	uint32_t epoch; /* of the census under way */
@@ -53,17 +60,17 @@ static inline uint32_t gcs_types_hash(const void *type)
 	return (uint32_t)(((uintptr_t)type >> 4) * 0x9E3779B97F4A7C15ull >> 32);
 }
 
-/* The entry when it is already of this census, else NULL. */
+/* The entry when the type was met in this census, else NULL. */
 static inline struct gcs_type_entry *gcs_types_hit_hot(const struct gcs_types *t, const PyObject *type)
 {
-	uint32_t i = gcs_types_hash(type) & t->mask;
+	uint32_t mask = 2 * t->mask + 1, i = gcs_types_hash(type) & mask;
 
-	while (t->entry[i].type) {
-		if (t->entry[i].type == type)
-			return t->entry[i].epoch == t->epoch ? &t->entry[i] : NULL;
-		i = (i + 1) & t->mask;
+	while (t->met[i].type != type) {
+		if (!t->met[i].type)
+			return NULL;
+		i = (i + 1) & mask;
 	}
-	return NULL;
+	return t->met[i].entry;
 }
 
 #endif

@@ -108,7 +108,8 @@ static int parse(struct gcs_client *c, const char *line, size_t len, json_t **ou
 		return 1;
 	json_decref(*out);
 	*out = NULL;
-	return fail(c, "what came from the socket of %d is not gcscope's protocol: is it the agent's?",
+	return fail(c,
+		    "what came from the socket of %d is not gcscope's protocol: is it the agent's?",
 		    (int)c->pid);
 }
 
@@ -123,7 +124,8 @@ int gcs_client_take(struct gcs_client *c, json_t **out)
 	nl = memchr(c->buf + c->scanned, '\n', c->len - c->scanned);
 	len = (nl ? (size_t)(nl - c->buf) : c->len) - begin;
 	if (len > GCS_LINE_MAX)
-		return fail(c, "%d sends a line of more than 16 MiB: that is not gcscope's protocol",
+		return fail(c,
+			    "%d sends a line of more than 16 MiB: that is not gcscope's protocol",
 			    (int)c->pid);
 	if (!nl) {
 		c->scanned = c->len;
@@ -139,7 +141,8 @@ int gcs_client_send(struct gcs_client *c, const char *request)
 
 	/* A request fits into an idle socket's buffer; a peer that has filled it does not read. */
 	if (len > GCS_REQUEST_MAX)
-		return fail(c, "the request is longer than the agent takes (%d bytes)", GCS_REQUEST_MAX);
+		return fail(c, "the request is longer than the agent takes (%d bytes)",
+			    GCS_REQUEST_MAX);
 	if (send(c->fd, request, len, MSG_NOSIGNAL) == (ssize_t)len)
 		return 0;
 	if (errno == EPIPE || errno == ECONNRESET) {
@@ -177,12 +180,11 @@ int gcs_client_check_hello(struct gcs_client *c, const json_t *hello)
 	if (gcs_client_check(c, hello, "hello") < 0)
 		return -1;
 	if (gcs_fields_num(hello, "protocol") != GCS_PROTOCOL_VERSION)
-		return fail(c, "the agent in %d speaks another protocol than this gcscope (%d): use the gcscope "
-			       "that belongs to it",
-			    (int)c->pid, GCS_PROTOCOL_VERSION);
+		return fail(c, "the agent in %d speaks another protocol: use its own gcscope",
+			    (int)c->pid);
 	if (gcs_fields_num(hello, "pid") != (double)c->pid)
-		return fail(c, "the socket of %d is answered by another process: remove it, if %d has ended",
-			    (int)c->pid, (int)c->pid);
+		return fail(c, "the socket of %d is answered by another process: remove it",
+			    (int)c->pid);
 	return 0;
 }
 
@@ -194,13 +196,16 @@ static void die_if_stopped(const struct gcs_client *c)
 	if (gcs_proc_read(c->pid, &p) < 0 || (c->start && p.start != c->start))
 		die("target %d ended", (int)c->pid);
 	if (p.state == 'T')
-		die("target %d is stopped: let it go on with kill -CONT %d", (int)c->pid, (int)c->pid);
+		die("target %d is stopped: let it go on with kill -CONT %d", (int)c->pid,
+		    (int)c->pid);
 }
 
 /* Waits until something came, or dies at the deadline. */
 static void wait_input(struct gcs_client *c, int64_t deadline_ns)
 {
-	/* The deadline is for a whole line: a peer that sends a byte now and then does not move it. */
+	/*
+	 * The deadline is for a whole line: a peer that sends a byte now and then does not move it.
+	 */
 	while (gcs_deadline_ms(deadline_ns, 1)) {
 		struct pollfd p = {.fd = c->fd, .events = POLLIN};
 		int n = poll(&p, 1, gcs_deadline_ms(deadline_ns, 1000));
@@ -214,7 +219,7 @@ static void wait_input(struct gcs_client *c, int64_t deadline_ns)
 		if (n == 0)
 			die_if_stopped(c);
 	}
-	die("no answer from %d in time: the agent is busy or the machine is; try a longer --timeout",
+	die("no answer from %d in time: it or the machine is busy; try a longer --timeout",
 	    (int)c->pid);
 }
 
@@ -228,8 +233,7 @@ void gcs_client_die_ended(struct gcs_client *c)
 			die("target %d ended", (int)c->pid);
 		nanosleep(&tick, NULL);
 	}
-	die("the agent in %d closed the connection: its Python has ended, it has too many clients, or it is "
-	    "no agent",
+	die("the agent in %d closed the connection: its Python has ended, or it is no agent",
 	    (int)c->pid);
 }
 
@@ -278,7 +282,8 @@ void gcs_client_open(struct gcs_client *c, const struct gcs_target *t, double ti
 	json_decref(hello);
 }
 
-json_t *gcs_client_ask(struct gcs_client *c, double timeout_s, const char *name, const char *fmt, ...)
+json_t *gcs_client_ask(struct gcs_client *c, double timeout_s, const char *name, const char *fmt,
+		       ...)
 {
 	char request[GCS_REQUEST_MAX + 2];
 	json_t *answer;

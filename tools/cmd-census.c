@@ -11,8 +11,8 @@
 
 static json_t *ask(const struct gcs_options *o, struct gcs_client *c)
 {
-	return gcs_client_ask(c, o->timeout_s, "census", "census limit=%ld sort=%s cached=%d", o->limit,
-			      gcs_sort_name(o->sort), o->cached);
+	return gcs_client_ask(c, o->timeout_s, "census", "census limit=%ld sort=%s cached=%d",
+			      o->limit, gcs_sort_name(o->sort), o->cached);
 }
 
 /* The agent knows growth once it has seen some censuses; until then there is no column for it. */
@@ -63,7 +63,8 @@ static void print_total(struct gcs_out *out, const json_t *a, size_t shown)
 	gcs_out_printf(out, "total: %s objects, %s; %zu types shown%s",
 		       gcs_text_int(objects, gcs_fields_num(a, "objects")),
 		       gcs_text_bytes(bytes, gcs_fields_num(a, "bytes"), " "), shown,
-		       gcs_fields_true(a, "exact") ? "" : "; taken in slices while the program ran");
+		       gcs_fields_true(a, "exact") ? ""
+						   : "; taken in slices while the program ran");
 	if (ago >= 1)
 		gcs_out_printf(out, "; %s ago", gcs_text_span(age, ago));
 	gcs_out_printf(out, "\n");
@@ -75,13 +76,14 @@ static void print_left_out(struct gcs_out *out, const json_t *a)
 	char n[GCS_UNIT_MAX];
 
 	if (frozen > 0)
-		gcs_out_printf(out, "frozen: %s objects that gc.freeze() set aside, counted above\n",
+		gcs_out_printf(out,
+			       "frozen: %s objects that gc.freeze() set aside, counted above\n",
 			       gcs_text_int(n, frozen));
 	if (dropped > 0)
-		gcs_out_printf(out, "dropped: the history of %s types, for want of memory (GCSCOPE_MEMORY)\n",
+		gcs_out_printf(out, "dropped: the history of %s types, see GCSCOPE_MEMORY\n",
 			       gcs_text_int(n, dropped));
-	gcs_out_printf(out, "Only objects that the collector tracks: not str, bytes, int, float, nor dicts and "
-			    "tuples of such.\n");
+	gcs_out_printf(out, "Only objects that the collector tracks: not str, bytes, int, float, "
+			    "nor dicts and tuples of such.\n");
 }
 
 static void show(struct gcs_out *out, const json_t *a)
@@ -104,8 +106,8 @@ const struct cmd_entry cmd_entry_census = {
 	.name = "census",
 	.usage = "[OPTIONS] [TARGET]",
 	.summary = "Counts the objects by type, now.",
-	.impact = "low: the heap is walked in slices of less than 1 ms, together 10 to 100 ms of CPU time per "
-		  "million objects",
+	.impact = "low: the heap is walked in slices of less than 1 ms, together 10 to 100 ms of "
+		  "CPU time per million objects",
 	.takes = CMD_TAKES_SORT | CMD_TAKES_CACHED,
 	.timeout_s = 60,
 	.exec = cmd_census,

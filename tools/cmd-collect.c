@@ -34,10 +34,10 @@ const struct cmd_entry cmd_entry_collect = {
 	.name = "collect",
 	.usage = "[OPTIONS] [TARGET] [GEN]",
 	.summary = "Runs a collection and says what it freed.",
-	.notes = "GEN is 0, 1 or 2 (default 2). A lone argument of 0, 1 or 2 is GEN: for the process with PID 1 write\n"
-		 "both.",
-	.impact = "high: the program stands still as for its own gc.collect(), 0.2 to 1 s per million objects "
-		  "for generation 2; finalizers and weak reference callbacks run",
+	.notes = "GEN is 0, 1 or 2 (default 2). A lone argument of 0, 1 or 2 is GEN: for the\n"
+		 "process with PID 1 write both.",
+	.impact = "high: the program stands still as for its own gc.collect(), 0.2 to 1 s per "
+		  "million objects for generation 2; finalizers and weak reference callbacks run",
 	.takes = CMD_TAKES_GEN,
 	.timeout_s = 60,
 	.exec = cmd_collect,

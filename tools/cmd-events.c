@@ -5,14 +5,16 @@
 
 static int cmd_events(struct gcs_options *o)
 {
-	return gcs_stream_run(o, o->topics ? o->topics : "gc,census,suspects,cycles", "events", true);
+	const char *topics = o->topics ? o->topics : "gc,census,suspects,cycles";
+
+	return gcs_stream_run(o, topics, "events", true);
 }
 
 const struct cmd_entry cmd_entry_events = {
 	.name = "events",
 	.usage = "[OPTIONS] [TARGET]",
 	.summary = "Shows collections, censuses and suspects as they come, a line each.",
-	.impact = "low: events that the reader is too slow for are lost and counted, never waited for",
+	.impact = "low: a reader that is too slow loses events, and is told how many",
 	.takes = CMD_TAKES_TOPICS,
 	.timeout_s = 10,
 	.exec = cmd_events,

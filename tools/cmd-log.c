@@ -12,8 +12,9 @@ const struct cmd_entry cmd_entry_log = {
 	.name = "log",
 	.usage = "[OPTIONS] [TARGET]",
 	.summary = "Logs the leak suspects periodically, and what changes.",
-	.notes = "A line per likely or confirmed suspect with every census of the agent, and one for each change: a\n"
-		 "suspect that is new or gone, uncollectable objects, gc disabled or frozen, a long pause.",
+	.notes = "A line per likely or confirmed suspect with every census of the agent, and one\n"
+		 "for each change: a suspect that is new or gone, uncollectable objects, gc disabled\n"
+		 "or frozen, a long pause.",
 	.impact = "low: nothing beyond what the agent does anyway",
 	.takes = CMD_TAKES_FAIL_ON,
 	.timeout_s = 10,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gcscope ps: the live agents. All of them are asked at once, against one deadline, so that a stopped or
- * hung target costs nobody more than that; it is listed with what the kernel knows of it. Sockets that
- * nobody listens on any more are taken away.
+ * gcscope ps: the live agents. All of them are asked at once, against one deadline, so that a
+ * stopped or hung target costs nobody more than that; it is listed with what the kernel knows of
+ * it. Sockets that nobody listens on any more are taken away.
  */
 #include <errno.h>
 #include <math.h>
@@ -53,7 +53,8 @@ static void row_connect(struct row *r)
 static void row_object(struct row *r, json_t *o)
 {
 	if (r->state == ROW_HELLO && gcs_client_check_hello(&r->client, o) == 0) {
-		r->state = gcs_client_send(&r->client, GCS_VERB_INFO "\n") == 0 ? ROW_INFO : ROW_SILENT;
+		r->state = gcs_client_send(&r->client, GCS_VERB_INFO "\n") == 0 ? ROW_INFO
+										: ROW_SILENT;
 	} else if (r->state == ROW_INFO && gcs_client_check(&r->client, o, "info") == 0) {
 		r->info = json_incref(o);
 		r->state = ROW_DONE;
@@ -87,7 +88,8 @@ static void give_up_stopped(struct row *row, size_t n)
 	struct gcs_proc p;
 
 	for (size_t i = 0; i < n; i++)
-		if (row[i].state < ROW_DONE && gcs_proc_read(row[i].target->pid, &p) == 0 && p.state == 'T')
+		if (row[i].state < ROW_DONE && gcs_proc_read(row[i].target->pid, &p) == 0 &&
+		    p.state == 'T')
 			row[i].state = ROW_SILENT;
 }
 
@@ -132,9 +134,10 @@ static json_t *silent_row(const struct gcs_target *t)
 	if (t->gone || !gcs_proc_alive(t->pid, t->start) || gcs_proc_read(t->pid, &p) < 0)
 		return NULL;
 	command = gcs_text_utf8(t->command, strlen(t->command));
-	o = json_pack("{s:i, s:i, s:n, s:f, s:o, s:n, s:n, s:s, s:s}", "pid", (int)t->pid, "ppid", (int)p.ppid,
-		      "python", "uptime_s", p.uptime_s, "rss_bytes", number(p.rss_bytes), "objects", "suspects",
-		      "command", command, "state", p.state == 'T' || p.state == 't' ? "stopped" : "no answer");
+	o = json_pack("{s:i, s:i, s:n, s:f, s:o, s:n, s:n, s:s, s:s}", "pid", (int)t->pid, "ppid",
+		      (int)p.ppid, "python", "uptime_s", p.uptime_s, "rss_bytes",
+		      number(p.rss_bytes), "objects", "suspects", "command", command, "state",
+		      p.state == 'T' || p.state == 't' ? "stopped" : "no answer");
 	free(command);
 	return o;
 }
@@ -213,8 +216,8 @@ static json_t *ask(const struct gcs_options *o, struct gcs_client *c)
 	free(row);
 	gcs_targets_free(&ts);
 	strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&t, &tm));
-	return json_pack("{s:s, s:i, s:s, s:o}", "schema", GCS_SCHEMA("ps"), "pid", (int)getpid(), "time", now,
-			 "agents", agents);
+	return json_pack("{s:s, s:i, s:s, s:o}", "schema", GCS_SCHEMA("ps"), "pid", (int)getpid(),
+			 "time", now, "agents", agents);
 }
 
 static void add_row(struct gcs_table *t, const json_t *a)
@@ -226,7 +229,8 @@ static void add_row(struct gcs_table *t, const json_t *a)
 
 	gcs_table_add(t, gcs_text_int(s, gcs_fields_num(a, "pid")));
 	gcs_table_add(t, gcs_text_int(s, gcs_fields_num(a, "ppid")));
-	gcs_table_add_colored(t, running ? gcs_fields_str(a, "python") : state, running ? "" : "33");
+	gcs_table_add_colored(t, running ? gcs_fields_str(a, "python") : state,
+			      running ? "" : "33");
 	gcs_table_add(t, gcs_text_span(s, gcs_fields_num(a, "uptime_s")));
 	gcs_table_add(t, gcs_text_bytes(s, gcs_fields_num(a, "rss_bytes"), " "));
 	gcs_table_add(t, gcs_text_count(s, gcs_fields_num(a, "objects")));
@@ -237,15 +241,16 @@ static void add_row(struct gcs_table *t, const json_t *a)
 static void show(struct gcs_out *out, const json_t *ps)
 {
 	static const struct gcs_column col[] = {
-		{"PID", true, false},     {"PPID", true, false},     {"PYTHON", false, false},
-		{"UPTIME", true, false},  {"RSS", true, false},      {"OBJECTS", true, false},
+		{"PID", true, false},      {"PPID", true, false},    {"PYTHON", false, false},
+		{"UPTIME", true, false},   {"RSS", true, false},     {"OBJECTS", true, false},
 		{"SUSPECTS", true, false}, {"COMMAND", false, true},
 	};
 	const json_t *agents = json_object_get(ps, "agents");
 	struct gcs_table t;
 
 	if (!json_array_size(agents)) {
-		gcs_out_printf(out, "no agents (looked in %s); start a program with gcscope run -- CMD\n", looked_in);
+		gcs_out_printf(out, "no agents (looked in %s); start one: gcscope run -- CMD\n",
+			       looked_in);
 		return;
 	}
 	gcs_table_init(&t, col, sizeof(col) / sizeof(col[0]));
@@ -257,7 +262,8 @@ static void show(struct gcs_out *out, const json_t *ps)
 
 static int cmd_ps(struct gcs_options *o)
 {
-	static const struct gcs_report report = {.ask = ask, .show = show, .rows = "agents", .no_target = true};
+	static const struct gcs_report report = {
+		.ask = ask, .show = show, .rows = "agents", .no_target = true};
 
 	return gcs_stream_report(o, &report);
 }
@@ -266,7 +272,7 @@ const struct cmd_entry cmd_entry_ps = {
 	.name = "ps",
 	.usage = "[OPTIONS] [TARGET]",
 	.summary = "Lists the live agents.",
-	.notes = "With TARGET those that match. Clears away the sockets of processes that have ended.",
+	.notes = "With TARGET those that match. Clears away the sockets of processes that ended.",
 	.impact = "low",
 	.timeout_s = 3,
 	.exec = cmd_ps,

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gcscope run: starts a command under the agent by nothing but the environment, then is that command
- * (exec). Values are checked by the agent's own rules (agent/config.c), here while there is still somebody
- * to tell.
+ * gcscope run: starts a command under the agent by nothing but the environment, then is that
+ * command (exec). Values are checked by the agent's own rules (agent/config.c), here while there is
+ * still somebody to tell.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -38,17 +38,19 @@ static const struct setting {
 static void help(void)
 {
 	printf("usage: gcscope run [OPTIONS] [--] CMD [ARG...]\n\n"
-	       "Starts CMD under the agent, then is CMD: its exit status, signals and standard streams are CMD's.\n"
+	       "Starts CMD under the agent, then is CMD: exit status, signals, standard streams.\n"
 	       "126: CMD cannot be executed, 127: there is no CMD.\n\n");
 	for (size_t i = 0; i < COUNT(settings); i++) {
 		const struct setting *s = &settings[i];
 		char flag[64];
 
-		snprintf(flag, sizeof(flag), "%s%s%s%s", strcmp(s->flag, "interval") ? "      --" : "  -i, --",
-			 s->flag, s->value ? " " : "", s->value ? s->value : "");
+		snprintf(flag, sizeof(flag), "%s%s%s%s",
+			 strcmp(s->flag, "interval") ? "      --" : "  -i, --", s->flag,
+			 s->value ? " " : "", s->value ? s->value : "");
 		printf("%-28s %s\n", flag, s->help);
 	}
-	printf("  -h, --help                 this text\n\nImpact on the target: low: see gcscope stat.\n");
+	printf("  -h, --help                 this text\n\n"
+	       "Impact on the target: low: see gcscope stat.\n");
 }
 
 /* A file name that must still be right after the program has changed its directory. */
@@ -91,7 +93,8 @@ static void set(const struct setting *s, const char *arg)
 	checked_value = value;
 	gcs_config_read(&config, get_checked);
 	if (config.complaint[0])
-		die_usage("run: --%s: '%s' is no value for it; see gcscope run --help", s->flag, arg);
+		die_usage("run: --%s: '%s' is no value for it; see gcscope run --help", s->flag,
+			  arg);
 	if (setenv(s->variable, value, 1) < 0)
 		die("run: %s", strerror(errno));
 	free(value);
@@ -101,9 +104,9 @@ static void make_options(struct option *long_options)
 {
 	long_options[0] = (struct option){"help", no_argument, NULL, 'h'};
 	for (size_t i = 0; i < COUNT(settings); i++)
-		long_options[i + 1] = (struct option){settings[i].flag,
-						      settings[i].value ? required_argument : no_argument, NULL,
-						      OPT_SETTING + (int)i};
+		long_options[i + 1] = (struct option){
+			settings[i].flag, settings[i].value ? required_argument : no_argument, NULL,
+			OPT_SETTING + (int)i};
 }
 
 /* Returns the index of CMD in argv. */
@@ -154,11 +157,12 @@ static void preload(void)
 	const char *old = getenv("LD_PRELOAD");
 
 	if (access(path, R_OK) < 0)
-		die("run: the agent %s is not there: %s; is gcscope installed completely?", path, strerror(errno));
+		die("run: the agent %s is not there: %s; is gcscope installed completely?", path,
+		    strerror(errno));
 	/* The loader splits the list at spaces and colons, and expands $ORIGIN and its kin. */
 	if (strpbrk(path, " :$"))
-		die("run: LD_PRELOAD cannot carry the agent's path %s: install it where no space, ':' or '$' is "
-		    "in the name",
+		die("run: LD_PRELOAD cannot carry the path %s: install gcscope where no space, ':' "
+		    "or '$' is in the name",
 		    path);
 	if (old && *old && preloaded(old, path))
 		return;

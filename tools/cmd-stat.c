@@ -64,16 +64,18 @@ static void print_python(struct gcs_out *out, const json_t *a)
 	head(out, "python");
 	gcs_out_printf(out, "%s%s%s, PID %s\n", version,
 		       gcs_fields_true(a, "python.free_threaded") ? ", free-threaded" : "",
-		       gcs_fields_true(a, "python.debug") ? ", debug build" : "", integer(a, "pid"));
+		       gcs_fields_true(a, "python.debug") ? ", debug build" : "",
+		       integer(a, "pid"));
 	free(version);
 }
 
 static void print_process(struct gcs_out *out, const json_t *a)
 {
 	head(out, "process");
-	gcs_out_printf(out, "RSS %s (anonymous %s, files %s, shared %s), %s threads", bytes(a, "process.rss_bytes"),
-		       bytes(a, "process.rss_anon_bytes"), bytes(a, "process.rss_file_bytes"),
-		       bytes(a, "process.rss_shmem_bytes"), integer(a, "process.threads"));
+	gcs_out_printf(out, "RSS %s (anonymous %s, files %s, shared %s), %s threads",
+		       bytes(a, "process.rss_bytes"), bytes(a, "process.rss_anon_bytes"),
+		       bytes(a, "process.rss_file_bytes"), bytes(a, "process.rss_shmem_bytes"),
+		       integer(a, "process.threads"));
 	if (isfinite(gcs_fields_num(a, "process.python_blocks")))
 		gcs_out_printf(out, ", %s pymalloc blocks", integer(a, "process.python_blocks"));
 	gcs_out_printf(out, "\n");
@@ -89,10 +91,12 @@ static const char *share(const json_t *a, const char *array, size_t i)
 static void print_generations(struct gcs_out *out, const json_t *a)
 {
 	static const struct gcs_column col[] = {
-		{"        GEN", true, false}, {"THRESHOLD", true, false}, {"COUNT", true, false},
-		{"COLLECTIONS", true, false}, {"COLLECTED", true, false}, {"UNCOLLECTABLE", true, false},
-		{"PAUSE P50", true, false},   {"P90", true, false},       {"P99", true, false},
-		{"MAX", true, false},         {"SUM", true, false},
+		{"        GEN", true, false}, {"THRESHOLD", true, false},
+		{"COUNT", true, false},       {"COLLECTIONS", true, false},
+		{"COLLECTED", true, false},   {"UNCOLLECTABLE", true, false},
+		{"PAUSE P50", true, false},   {"P90", true, false},
+		{"P99", true, false},         {"MAX", true, false},
+		{"SUM", true, false},
 	};
 	const json_t *gens = gcs_fields_at(a, "gc.generations");
 	struct gcs_table t;
@@ -123,9 +127,13 @@ static void print_gc(struct gcs_out *out, const json_t *a)
 	bool off = json_is_false(enabled);
 
 	head(out, "gc");
-	gcs_out_printf(out, "%s%s%s, %s objects frozen, %s in gc.garbage\n", gcs_out_on(out, off ? "31" : ""),
-		       off ? "disabled" : json_is_true(enabled) ? "enabled" : "-", off ? gcs_out_off(out) : "",
-		       integer(a, "gc.frozen"), integer(a, "gc.garbage"));
+	gcs_out_printf(out, "%s%s%s, %s objects frozen, %s in gc.garbage\n",
+		       gcs_out_on(out, off ? "31" : ""),
+		       off                     ? "disabled"
+		       : json_is_true(enabled) ? "enabled"
+					       : "-",
+		       off ? gcs_out_off(out) : "", integer(a, "gc.frozen"),
+		       integer(a, "gc.garbage"));
 	print_generations(out, a);
 }
 
@@ -140,31 +148,35 @@ static const char *percent(const json_t *a, const char *path)
 static void print_agent(struct gcs_out *out, const json_t *a)
 {
 	head(out, "agent");
-	gcs_out_printf(out, "up %s, CPU %s (%s%%), GIL held %s (%s%% of the time, budget %s%%)\n", span(a, "agent.uptime_s"),
-		       ns(a, "agent.cpu_ns"), percent(a, "agent.cpu_ns"), ns(a, "agent.gil_held_ns"),
-		       percent(a, "agent.gil_held_ns"), plain(a, "agent.budget_percent"));
+	gcs_out_printf(out, "up %s, CPU %s (%s%%), ", span(a, "agent.uptime_s"),
+		       ns(a, "agent.cpu_ns"), percent(a, "agent.cpu_ns"));
+	gcs_out_printf(out, "GIL held %s (%s%% of the time, budget %s%%)\n",
+		       ns(a, "agent.gil_held_ns"), percent(a, "agent.gil_held_ns"),
+		       plain(a, "agent.budget_percent"));
 	head(out, "");
-	gcs_out_printf(out, "longest hold %s (CPU %s), p50 %s, p99 %s\n", ns(a, "agent.max_gil_hold_ns"),
-		       ns(a, "agent.max_gil_hold_cpu_ns"), ns(a, "agent.gil_hold_ns.p50"),
-		       ns(a, "agent.gil_hold_ns.p99"));
+	gcs_out_printf(out, "longest hold %s (CPU %s), p50 %s, p99 %s\n",
+		       ns(a, "agent.max_gil_hold_ns"), ns(a, "agent.max_gil_hold_cpu_ns"),
+		       ns(a, "agent.gil_hold_ns.p50"), ns(a, "agent.gil_hold_ns.p99"));
 	head(out, "");
-	gcs_out_printf(out, "memory %s of %s, %s clients, %s events lost to slow clients, %s callbacks lost\n",
-		       bytes(a, "agent.memory_bytes"), bytes(a, "agent.memory_limit_bytes"),
-		       integer(a, "agent.clients"), integer(a, "agent.dropped_events"),
+	gcs_out_printf(out, "memory %s of %s, clients %s, ", bytes(a, "agent.memory_bytes"),
+		       bytes(a, "agent.memory_limit_bytes"), integer(a, "agent.clients"));
+	gcs_out_printf(out, "lost: events %s, collections %s\n", integer(a, "agent.dropped_events"),
 		       integer(a, "agent.callback_lost"));
 }
 
 static void print_census(struct gcs_out *out, const json_t *a)
 {
 	head(out, "census");
-	gcs_out_printf(out, "%s taken, one every %s s; the last: %s objects in %s slices, GIL held %s, CPU %s%s\n",
-		       integer(a, "agent.census.count"), plain(a, "agent.interval_s"),
+	gcs_out_printf(out, "%s taken, one every %s s; ", integer(a, "agent.census.count"),
+		       plain(a, "agent.interval_s"));
+	gcs_out_printf(out, "the last: %s objects in %s slices, GIL held %s, CPU %s%s\n",
 		       integer(a, "agent.census.objects"), integer(a, "agent.census.slices"),
 		       ns(a, "agent.census.held_ns"), ns(a, "agent.census.cpu_ns"),
 		       gcs_fields_true(a, "agent.census.exact") ? ", exact" : "");
 	head(out, "history");
-	gcs_out_printf(out, "%s of %s types, %s dropped for want of memory\n", bytes(a, "agent.history.bytes"),
-		       integer(a, "agent.history.types"), integer(a, "agent.history.dropped_types"));
+	gcs_out_printf(out, "%s of %s types, %s dropped for want of memory\n",
+		       bytes(a, "agent.history.bytes"), integer(a, "agent.history.types"),
+		       integer(a, "agent.history.dropped_types"));
 }
 
 static void print_disabled(struct gcs_out *out, const json_t *a)
@@ -185,7 +197,8 @@ static void print_disabled(struct gcs_out *out, const json_t *a)
 
 static void print_complaint(struct gcs_out *out, const json_t *a)
 {
-	char *complaint = gcs_text_safe(gcs_fields_str(a, "agent.settings_complaint"), GCS_TEXT_BACKSLASH);
+	char *complaint =
+		gcs_text_safe(gcs_fields_str(a, "agent.settings_complaint"), GCS_TEXT_BACKSLASH);
 
 	if (gcs_fields_str(a, "agent.settings_complaint")) {
 		head(out, "settings");

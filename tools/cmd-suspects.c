@@ -24,7 +24,8 @@ static int status(const struct gcs_options *o, const json_t *a)
 	const json_t *rows = json_object_get(a, "suspects");
 
 	for (size_t i = 0; o->fail_on && i < json_array_size(rows); i++)
-		if (gcs_confidence_rank(gcs_fields_str(json_array_get(rows, i), "confidence")) >= o->fail_on)
+		if (gcs_confidence_rank(gcs_fields_str(json_array_get(rows, i), "confidence")) >=
+		    o->fail_on)
 			return GCS_EXIT_FOUND;
 	return GCS_EXIT_DONE;
 }
@@ -35,16 +36,19 @@ static char *evidence(const json_t *row)
 	const char *by = gcs_fields_str(row, "evidence.by");
 	bool bytes = by && !strcmp(by, "bytes");
 	char n[6][GCS_UNIT_MAX], span[GCS_UNIT_MAX];
-	double first = gcs_fields_num(row, "evidence.min_first"), last = gcs_fields_num(row, "evidence.min_last");
+	double first = gcs_fields_num(row, "evidence.min_first"),
+	       last = gcs_fields_num(row, "evidence.min_last");
 
-	return xasprintf("%s censuses in %s: least %s %s -> %s, %s of %s parts rising, %s full collections",
-			 gcs_text_int(n[0], gcs_fields_num(row, "evidence.samples")),
-			 gcs_text_span(span, gcs_fields_num(row, "evidence.span_s")), bytes ? "size" : "count",
-			 bytes ? gcs_text_bytes(n[1], first, " ") : gcs_text_int(n[1], first),
-			 bytes ? gcs_text_bytes(n[2], last, " ") : gcs_text_int(n[2], last),
-			 gcs_text_int(n[3], gcs_fields_num(row, "evidence.rising")),
-			 gcs_text_int(n[4], gcs_fields_num(row, "evidence.blocks")),
-			 gcs_text_int(n[5], gcs_fields_num(row, "evidence.full_collections")));
+	return xasprintf(
+		"%s censuses in %s: least %s %s -> %s, %s of %s parts rising, %s full collections",
+		gcs_text_int(n[0], gcs_fields_num(row, "evidence.samples")),
+		gcs_text_span(span, gcs_fields_num(row, "evidence.span_s")),
+		bytes ? "size" : "count",
+		bytes ? gcs_text_bytes(n[1], first, " ") : gcs_text_int(n[1], first),
+		bytes ? gcs_text_bytes(n[2], last, " ") : gcs_text_int(n[2], last),
+		gcs_text_int(n[3], gcs_fields_num(row, "evidence.rising")),
+		gcs_text_int(n[4], gcs_fields_num(row, "evidence.blocks")),
+		gcs_text_int(n[5], gcs_fields_num(row, "evidence.full_collections")));
 }
 
 static void add_row(struct gcs_table *t, const json_t *row)
@@ -65,8 +69,8 @@ static void add_row(struct gcs_table *t, const json_t *row)
 static void print_rows(struct gcs_out *out, const json_t *rows)
 {
 	static const struct gcs_column col[] = {
-		{"CONFIDENCE", false, false}, {"TYPE", false, false},  {"COUNT", true, false},
-		{"GROWTH", true, false},      {"BYTES", true, false},  {"", true, false},
+		{"CONFIDENCE", false, false}, {"TYPE", false, false}, {"COUNT", true, false},
+		{"GROWTH", true, false},      {"BYTES", true, false}, {"", true, false},
 		{"EVIDENCE", false, true},
 	};
 	struct gcs_table t;
@@ -107,8 +111,9 @@ static void show(struct gcs_out *out, const json_t *a)
 			       samples == 1 ? "" : "es");
 	}
 	if (samples < CENSUSES_MIN)
-		gcs_out_printf(out, "It takes at least %d censuses to tell; the agent takes one every "
-				    "GCSCOPE_INTERVAL.\n",
+		gcs_out_printf(out,
+			       "It takes at least %d censuses to tell; the agent takes one every "
+			       "GCSCOPE_INTERVAL.\n",
 			       CENSUSES_MIN);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gcscope watch: the loop. Once an interval the agent is asked for what is on the screen; keys, answers,
- * resizes and signals are all waited for together, so that none waits for another: a target that does not
- * answer is said to be silent, and q still quits.
+ * gcscope watch: the loop. Once an interval the agent is asked for what is on the screen; keys,
+ * answers, resizes and signals are all waited for together, so that none waits for another: a
+ * target that does not answer is said to be silent, and q still quits.
  */
 #include <errno.h>
 #include <poll.h>
@@ -22,9 +22,9 @@
 
 #ifdef HAVE_NCURSES
 
-#define TYPES_MAX 500    /* rows asked for: enough to scroll, cheap to send */
-#define PENDING_MAX 16   /* requests under way */
-#define HISTORY_EVERY 5  /* intervals between histories for the small line */
+#define TYPES_MAX 500   /* rows asked for: enough to scroll, cheap to send */
+#define PENDING_MAX 16  /* requests under way */
+#define HISTORY_EVERY 5 /* intervals between histories for the small line */
 
 struct watch {
 	const struct gcs_options *o;
@@ -39,7 +39,8 @@ struct watch {
 	bool done;
 };
 
-static const char *const schemas[GCS_WATCH_KINDS] = {"info", "stat", "census", "suspects", "history"};
+static const char *const schemas[GCS_WATCH_KINDS] = {"info", "stat", "census", "suspects",
+						     "history"};
 
 static void ask(struct watch *w, enum gcs_watch_kind kind, const char *request)
 {
@@ -150,17 +151,16 @@ static void read_answers(struct watch *w)
 
 static void sort_by(struct watch *w, enum gcs_sort sort)
 {
-	w->model.sort = sort;
-	w->model.cursor = w->model.top = 0;
-	free(w->model.selected);
-	w->model.selected = NULL;
+	gcs_watch_sort(&w->model, sort);
 	ask_census(w, true);
 }
 
 static void toggle(struct watch *w, enum gcs_watch_view view)
 {
-	gcs_watch_show(&w->model, w->model.view == view ? (view == GCS_VIEW_SUSPECTS ? GCS_VIEW_TYPES : w->model.back)
-							: view);
+	gcs_watch_show(&w->model,
+		       w->model.view == view
+			       ? (view == GCS_VIEW_SUSPECTS ? GCS_VIEW_TYPES : w->model.back)
+			       : view);
 }
 
 static void move_key(struct watch *w, int key)
@@ -226,7 +226,8 @@ static void handle_key(struct watch *w, int key)
 		toggle(w, GCS_VIEW_HISTORY);
 		break;
 	case GCS_KEY_ESCAPE:
-		gcs_watch_show(&w->model, w->model.view == GCS_VIEW_HISTORY ? w->model.back : GCS_VIEW_TYPES);
+		gcs_watch_show(&w->model,
+			       w->model.view == GCS_VIEW_HISTORY ? w->model.back : GCS_VIEW_TYPES);
 		break;
 	case 'p':
 		w->model.paused = !w->model.paused;
@@ -248,7 +249,8 @@ static void draw(struct watch *w)
 
 	if (w->npending) {
 		st.silent_s = (double)(gcs_now_ns() - w->asked_ns) / 1e9;
-		st.stopped = st.silent_s >= 1 && gcs_proc_read(w->client.pid, &p) == 0 && p.state == 'T';
+		st.stopped =
+			st.silent_s >= 1 && gcs_proc_read(w->client.pid, &p) == 0 && p.state == 'T';
 	}
 	gcs_screen_draw(&w->screen, &w->model, &st);
 }
@@ -310,7 +312,7 @@ static int watch_terminal(struct gcs_options *o)
 	struct watch w = {.o = o};
 
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
-		die("watch needs a terminal; for a pipe or a file use gcscope log, or gcscope census -i SEC");
+		die("watch needs a terminal; for a pipe or a file use gcscope log");
 	if (o->interval_s <= 0)
 		o->interval_s = 1;
 	gcs_signals_catch();
@@ -330,7 +332,7 @@ static int watch_terminal(struct gcs_options *o)
 static int cmd_watch(struct gcs_options *o)
 {
 	if (o->json || o->output)
-		die_usage("watch is for a terminal: it has no --json and no --output; use gcscope events or log");
+		die_usage("watch is for a terminal: use gcscope events or log for --json and -o");
 	return watch_terminal(o);
 }
 
@@ -339,8 +341,7 @@ static int cmd_watch(struct gcs_options *o)
 static int cmd_watch(struct gcs_options *o)
 {
 	(void)o;
-	die("watch is not in this gcscope: it was built without ncurses; use gcscope log, or build it with "
-	    "libncurses-dev");
+	die("watch is not in this gcscope: it was built without ncurses; use gcscope log");
 }
 
 #endif
@@ -349,8 +350,8 @@ const struct cmd_entry cmd_entry_watch = {
 	.name = "watch",
 	.usage = "[OPTIONS] [TARGET]",
 	.summary = "Shows a live view: gc, memory, types with their growth and history, suspects.",
-	.notes = "The interval is that of the screen (default 1 s); the agent's own, GCSCOPE_INTERVAL, is that of new\n"
-		 "counts. The keys are shown on the screen.",
+	.notes = "The interval is that of the screen (default 1 s); the agent's own, GCSCOPE_INTERVAL,\n"
+		 "is that of new counts. The keys are shown on the screen.",
 	.impact = "low: shows the agent's last census; only the key r takes a new one",
 	.takes = CMD_TAKES_SORT,
 	.timeout_s = 10,

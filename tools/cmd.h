@@ -29,7 +29,7 @@ struct cmd_entry {
 	int (*exec)(struct gcs_options *o);
 };
 
-extern const struct cmd_entry cmd_entry_run, cmd_entry_ps, cmd_entry_watch, cmd_entry_stat, cmd_entry_census,
-	cmd_entry_suspects, cmd_entry_log, cmd_entry_events, cmd_entry_collect;
+extern const struct cmd_entry cmd_entry_run, cmd_entry_ps, cmd_entry_watch, cmd_entry_stat,
+	cmd_entry_census, cmd_entry_suspects, cmd_entry_log, cmd_entry_events, cmd_entry_collect;
 
 #endif

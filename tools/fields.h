@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading an agent's answer. The peer may be anything: a key that is missing or of another type reads as
- * absent (NaN, NULL, false), never as an error. A path is keys joined by dots.
+ * Reading an agent's answer. The peer may be anything: a key that is missing or of another type
+ * reads as absent (NaN, NULL, false), never as an error. A path is keys joined by dots.
  */
 #ifndef GCS_FIELDS_H
 #define GCS_FIELDS_H

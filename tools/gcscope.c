@@ -13,8 +13,9 @@
 #include "xalloc.h"
 
 static const struct cmd_entry *const commands[] = {
-	&cmd_entry_run,      &cmd_entry_ps,  &cmd_entry_watch,  &cmd_entry_stat,    &cmd_entry_census,
-	&cmd_entry_suspects, &cmd_entry_log, &cmd_entry_events, &cmd_entry_collect,
+	&cmd_entry_run,  &cmd_entry_ps,     &cmd_entry_watch,
+	&cmd_entry_stat, &cmd_entry_census, &cmd_entry_suspects,
+	&cmd_entry_log,  &cmd_entry_events, &cmd_entry_collect,
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -25,20 +26,22 @@ static void help(FILE *f)
 		   "Watches the garbage collector and the heap of running Python programs.\n\n");
 	for (size_t i = 0; i < COUNT(commands); i++)
 		fprintf(f, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-	fprintf(f, "\n  -V, --version     the version\n"
-		   "  -h, --help        this text; gcscope COMMAND --help says more\n"
-		   "      --agent-path  where the library to preload is\n\n"
-		   "Exit status: 0 done; 1 failed; 2 wrong usage; 3 --fail-on found what it names.\n");
+	fprintf(f,
+		"\n  -V, --version     the version\n"
+		"  -h, --help        this text; gcscope COMMAND --help says more\n"
+		"      --agent-path  where the library to preload is\n\n"
+		"Exit status: 0 done; 1 failed; 2 wrong usage; 3 --fail-on found what it names.\n");
 }
 
 /*
- * A standard descriptor that is closed would become the next socket that we open. The stand-in is closed
- * at exec, and of the wrong direction, so that using it is an error as before.
+ * A standard descriptor that is closed would become the next socket that we open. The stand-in is
+ * closed at exec, and of the wrong direction, so that using it is an error as before.
  */
 static void hold_standard_descriptors(void)
 {
 	for (int fd = 0; fd <= 2; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", (fd ? O_RDONLY : O_WRONLY) | O_CLOEXEC) != fd)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", (fd ? O_RDONLY : O_WRONLY) | O_CLOEXEC) != fd)
 			exit(GCS_EXIT_FAILED);
 }
 
@@ -63,7 +66,10 @@ static int run_command(const struct cmd_entry *cmd, int argc, char **argv)
 	struct gcs_options o;
 
 	if (!(cmd->takes & CMD_TAKES_ALL)) {
-		/* A reader that went away is a failed write, with its line. CMD of run keeps its signals. */
+		/*
+		 * A reader that went away is a failed write, with its line. CMD of run keeps its
+		 * signals.
+		 */
 		signal(SIGPIPE, SIG_IGN);
 		/* Only the characters: numbers are read and written the same everywhere. */
 		setlocale(LC_CTYPE, "");

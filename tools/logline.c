@@ -126,7 +126,8 @@ static void put_census(FILE *f, const json_t *e)
 
 static bool is_head(const char *key)
 {
-	return !strcmp(key, "schema") || !strcmp(key, "pid") || !strcmp(key, "time") || !strcmp(key, "event");
+	return !strcmp(key, "schema") || !strcmp(key, "pid") || !strcmp(key, "time") ||
+	       !strcmp(key, "event");
 }
 
 static void put_unknown(FILE *f, const json_t *e)
@@ -134,7 +135,8 @@ static void put_unknown(FILE *f, const json_t *e)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)e, key, v) {
+	json_object_foreach((json_t *)e, key, v)
+	{
 		char *safe, *prefix;
 
 		if (is_head(key))
@@ -156,9 +158,15 @@ static const struct {
 	const char *event;
 	void (*put)(FILE *f, const json_t *e);
 } events[] = {
-	{"suspect", put_suspect},      {"withdrawn", put_withdrawn}, {"uncollectable", put_uncollectable},
-	{"gc_disabled", put_nothing},  {"gc_enabled", put_nothing},  {"frozen", put_count},
-	{"pause", put_pause},          {"dropped", put_count},       {"gc", put_gc},
+	{"suspect", put_suspect},
+	{"withdrawn", put_withdrawn},
+	{"uncollectable", put_uncollectable},
+	{"gc_disabled", put_nothing},
+	{"gc_enabled", put_nothing},
+	{"frozen", put_count},
+	{"pause", put_pause},
+	{"dropped", put_count},
+	{"gc", put_gc},
 	{"census", put_census},
 };
 

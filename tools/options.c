@@ -49,10 +49,12 @@ static const struct {
 } special_help[] = {
 	{CMD_TAKES_TOPICS, "      --topics LIST   some of gc,census,suspects,cycles,log\n"},
 	{CMD_TAKES_SORT, "      --sort KEY      count, bytes or growth\n"},
-	{CMD_TAKES_CACHED, "      --cached        the last census that was finished, not a new one\n"},
+	{CMD_TAKES_CACHED,
+	 "      --cached        the last census that was finished, not a new one\n"},
 	{CMD_TAKES_GEN, "  -g, --generation N  0, 1 or 2 (default 2)\n"},
-	{CMD_TAKES_FAIL_ON, "      --fail-on COND  exit 3 if there is a suspect at least that sure: watch, likely,\n"
-			    "                      confirmed\n"},
+	{CMD_TAKES_FAIL_ON,
+	 "      --fail-on COND  exit 3 if there is a suspect at least that sure: watch, likely,\n"
+	 "                      confirmed\n"},
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -107,7 +109,8 @@ static double seconds(const struct gcs_options *o, const char *flag, const char 
 	double v;
 
 	if (gcs_parse_number(arg, 0.001, SECONDS_MAX, &v) < 0)
-		die_usage("%s: %s wants seconds, such as 10 or 0.5, not '%s'", o->cmd->name, flag, arg);
+		die_usage("%s: %s wants seconds, such as 10 or 0.5, not '%s'", o->cmd->name, flag,
+			  arg);
 	return v;
 }
 
@@ -116,7 +119,8 @@ static int whole(const struct gcs_options *o, const char *flag, const char *arg,
 	double v;
 
 	if (strchr(arg, '.') || gcs_parse_number(arg, 0, max, &v) < 0)
-		die_usage("%s: %s wants a whole number up to %d, not '%s'", o->cmd->name, flag, max, arg);
+		die_usage("%s: %s wants a whole number up to %d, not '%s'", o->cmd->name, flag, max,
+			  arg);
 	return (int)v;
 }
 
@@ -139,8 +143,9 @@ static const char *topics(const struct gcs_options *o, const char *list)
 		while (i < COUNT(known) && (strlen(known[i]) != n || memcmp(known[i], p, n)))
 			i++;
 		if (i == COUNT(known))
-			die_usage("%s: no topic '%.*s'; there are gc, census, suspects, cycles, log",
-				  o->cmd->name, (int)n, p);
+			die_usage(
+				"%s: no topic '%.*s'; there are gc, census, suspects, cycles, log",
+				o->cmd->name, (int)n, p);
 		if (!p[n])
 			return list;
 		p += n + 1;
@@ -151,7 +156,8 @@ static const char *topics(const struct gcs_options *o, const char *list)
 static void require(const struct gcs_options *o, unsigned takes, const char *flag)
 {
 	if (!(o->cmd->takes & takes))
-		die_usage("%s takes no %s; see gcscope %s --help", o->cmd->name, flag, o->cmd->name);
+		die_usage("%s takes no %s; see gcscope %s --help", o->cmd->name, flag,
+			  o->cmd->name);
 }
 
 static void special_option(struct gcs_options *o, int opt)
@@ -177,8 +183,8 @@ static void special_option(struct gcs_options *o, int opt)
 		require(o, CMD_TAKES_FAIL_ON, "--fail-on");
 		o->fail_on = gcs_confidence_rank(optarg);
 		if (!o->fail_on)
-			die_usage("%s: --fail-on wants watch, likely or confirmed, not '%s'", o->cmd->name,
-				  optarg);
+			die_usage("%s: --fail-on wants watch, likely or confirmed, not '%s'",
+				  o->cmd->name, optarg);
 		break;
 	}
 }
@@ -196,7 +202,7 @@ static void one_option(struct gcs_options *o, int opt, char **argv)
 		o->no_color = true;
 		break;
 	case 'n':
-		o->limit = whole(o, "--limit", optarg, 1000000000);
+		o->limit = whole(o, "--limit", optarg, 1000000);
 		break;
 	case 'i':
 		o->interval_s = seconds(o, "--interval", optarg);
@@ -214,9 +220,10 @@ static void one_option(struct gcs_options *o, int opt, char **argv)
 		die_usage("%s: %s wants a value", o->cmd->name, argv[optind - 1]);
 	case '?':
 		if (optopt && optopt < 256)
-			die_usage("%s: no option -%c; see gcscope %s --help", o->cmd->name, optopt, o->cmd->name);
-		die_usage("%s: no option %s, or not so; see gcscope %s --help", o->cmd->name, argv[optind - 1],
-			  o->cmd->name);
+			die_usage("%s: no option -%c; see gcscope %s --help", o->cmd->name, optopt,
+				  o->cmd->name);
+		die_usage("%s: no option %s, or not so; see gcscope %s --help", o->cmd->name,
+			  argv[optind - 1], o->cmd->name);
 	default:
 		special_option(o, opt);
 	}
@@ -230,13 +237,14 @@ static bool is_generation(const char *s)
 /* [TARGET], and for collect [TARGET] [GEN]: a lone 0, 1 or 2 is a generation. */
 static void arguments(struct gcs_options *o, int n, char **arg)
 {
-	if (n && (o->cmd->takes & CMD_TAKES_GEN) && o->generation < 0 && (n == 2 || is_generation(arg[0]))) {
+	if (n && (o->cmd->takes & CMD_TAKES_GEN) && o->generation < 0 &&
+	    (n == 2 || is_generation(arg[0]))) {
 		o->generation = whole(o, "GEN", arg[n - 1], 2);
 		n--;
 	}
 	if (n > 1)
-		die_usage("%s: too many arguments ('%s'); usage: gcscope %s %s", o->cmd->name, arg[1],
-			  o->cmd->name, o->cmd->usage);
+		die_usage("%s: too many arguments ('%s'); usage: gcscope %s %s", o->cmd->name,
+			  arg[1], o->cmd->name, o->cmd->usage);
 	o->target = n ? arg[0] : NULL;
 }
 

@@ -17,9 +17,9 @@ struct gcs_options {
 	bool json;
 	bool no_color;
 	bool cached;
-	long limit;         /* 0: all */
-	double interval_s;  /* 0: not given */
-	double duration_s;  /* 0: not given */
+	long limit;        /* 0: all */
+	double interval_s; /* 0: not given */
+	double duration_s; /* 0: not given */
 	double timeout_s;
 	const char *output; /* NULL: standard output */
 	const char *topics; /* NULL: not given */

@@ -48,7 +48,8 @@ static double uptime(unsigned long long start)
 	struct timespec now;
 
 	clock_gettime(CLOCK_BOOTTIME, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec / 1e9 - (double)start / (double)sysconf(_SC_CLK_TCK);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9 -
+	       (double)start / (double)sysconf(_SC_CLK_TCK);
 }
 
 int gcs_proc_read(pid_t pid, struct gcs_proc *out)
@@ -64,7 +65,8 @@ int gcs_proc_read(pid_t pid, struct gcs_proc *out)
 	if (!p)
 		return -1;
 	*out = (struct gcs_proc){0};
-	if (sscanf(p + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu %*u %ld",
+	if (sscanf(p + 1,
+		   " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu %*u %ld",
 		   &out->state, &ppid, &out->start, &rss) != 4)
 		return -1;
 	out->ppid = ppid;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SIGINT, SIGTERM and SIGHUP as something that poll() sees: a stream or a full-screen view ends in its
- * own loop, never inside a handler. Handlers do not restart system calls, so that a write to a reader
- * that has stopped reading ends too.
+ * SIGINT, SIGTERM and SIGHUP as something that poll() sees: a stream or a full-screen view ends in
+ * its own loop, never inside a handler. Handlers do not restart system calls, so that a write to a
+ * reader that has stopped reading ends too.
  */
 #ifndef GCS_SIGNALS_H
 #define GCS_SIGNALS_H

@@ -6,7 +6,7 @@
 
 #define LEVELS 8
 
-static const char *const block[LEVELS + 1] = {" ", "\u2581", "\u2582", "\u2583", "\u2584",
+static const char *const block[LEVELS + 1] = {" ",      "\u2581", "\u2582", "\u2583", "\u2584",
 					      "\u2585", "\u2586", "\u2587", "\u2588"};
 static const char *const ascii_block[LEVELS + 1] = {" ", "_", ".", "-", "-", "=", "=", "#", "#"};
 
@@ -51,11 +51,12 @@ static int level(double v, double lo, double hi, size_t row, size_t rows)
 		return 0;
 	height = hi > lo ? 1 + (v - lo) / (hi - lo) * (top - 1) : 1;
 	height -= (double)((rows - 1 - row) * LEVELS);
-	return height <= 0 ? 0 : height >= LEVELS ? LEVELS : (int)(height + 0.5);
+	/* Not "height <= 0": the range of huge values overflows, and height is NaN. */
+	return !(height > 0) ? 0 : height >= LEVELS ? LEVELS : (int)(height + 0.5);
 }
 
-void gcs_spark_row(char *out, const double *v, size_t n, double lo, double hi, size_t row, size_t rows,
-		   bool ascii)
+void gcs_spark_row(char *out, const double *v, size_t n, double lo, double hi, size_t row,
+		   size_t rows, bool ascii)
 {
 	for (size_t i = 0; i < n; i++) {
 		const char *s = (ascii ? ascii_block : block)[level(v[i], lo, hi, row, rows)];

@@ -68,7 +68,8 @@ static bool too_soon(struct stream *s, const json_t *e)
 
 static void show(struct stream *s, const json_t *e)
 {
-	if (gcs_confidence_rank(gcs_fields_str(e, "confidence")) >= s->o->fail_on && s->o->fail_on &&
+	if (gcs_confidence_rank(gcs_fields_str(e, "confidence")) >= s->o->fail_on &&
+	    s->o->fail_on &&
 	    !strcmp(gcs_fields_str(e, "event") ? gcs_fields_str(e, "event") : "", "suspect"))
 		s->found = true;
 	if (too_soon(s, e))
@@ -96,7 +97,8 @@ static void drain(struct stream *s)
 	int got = 0;
 
 	while (!enough(s) && (got = gcs_client_take(&s->client, &e)) == 1) {
-		if (gcs_client_is(e, s->schema) || gcs_client_is(e, "events") || gcs_client_is(e, "log"))
+		if (gcs_client_is(e, s->schema) || gcs_client_is(e, "events") ||
+		    gcs_client_is(e, "log"))
 			show(s, e);
 		else if (gcs_client_check(&s->client, e, s->schema) < 0)
 			die("%s", s->client.error);
@@ -140,7 +142,8 @@ int gcs_stream_run(const struct gcs_options *o, const char *topics, const char *
 
 	gcs_signals_catch();
 	gcs_client_open(&s.client, gcs_target_find(o->target), o->timeout_s);
-	json_decref(gcs_client_ask(&s.client, o->timeout_s, "subscribed", "subscribe topics=%s", topics));
+	json_decref(gcs_client_ask(&s.client, o->timeout_s, "subscribed", "subscribe topics=%s",
+				   topics));
 	end = end_of(o);
 	gcs_out_open(&s.out, o);
 	follow(&s, end);
@@ -162,8 +165,8 @@ static bool sleep_until(int64_t when)
 }
 
 /* What --limit cuts is cut in the answer itself, so that text and JSON show the same. */
-static int report_once(const struct gcs_options *o, const struct gcs_report *r, struct gcs_client *c,
-		       struct gcs_out *out)
+static int report_once(const struct gcs_options *o, const struct gcs_report *r,
+		       struct gcs_client *c, struct gcs_out *out)
 {
 	json_t *answer = r->ask(o, c);
 	int status = r->status ? r->status(o, answer) : GCS_EXIT_DONE;
@@ -183,8 +186,8 @@ static int report_once(const struct gcs_options *o, const struct gcs_report *r, 
 	return status;
 }
 
-static int report_again(const struct gcs_options *o, const struct gcs_report *r, struct gcs_client *c,
-			struct gcs_out *out, int status)
+static int report_again(const struct gcs_options *o, const struct gcs_report *r,
+			struct gcs_client *c, struct gcs_out *out, int status)
 {
 	int64_t end = end_of(o), next = gcs_now_ns();
 	double interval = o->interval_s > 0 ? o->interval_s : 1;

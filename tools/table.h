@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A table for people: columns aligned by display width. Cells are escaped as they are put in, so that
- * nothing that came from a target can break a line or reach the terminal's controls.
+ * A table for people: columns aligned by display width. Cells are escaped as they are put in, so
+ * that nothing that came from a target can break a line or reach the terminal's controls.
  */
 #ifndef GCS_TABLE_H
 #define GCS_TABLE_H
@@ -24,7 +24,7 @@ struct gcs_table {
 	struct {
 		char *text;
 		const char *sgr;
-	} *cell;
+	} * cell;
 };
 
 void gcs_table_init(struct gcs_table *t, const struct gcs_column *col, size_t ncol);

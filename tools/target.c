@@ -88,7 +88,10 @@ static void dirs_of_others(struct dirs *d)
 	}
 }
 
-/* The user whose directory it is by its name: /run/user/<uid>/gcscope, /tmp/gcscope-<uid>; else ours. */
+/*
+ * The user whose directory it is by its name: /run/user/<uid>/gcscope, /tmp/gcscope-<uid>; else
+ * ours.
+ */
 static uid_t dir_owner(const char *dir)
 {
 	unsigned long uid;
@@ -102,8 +105,8 @@ static uid_t dir_owner(const char *dir)
 }
 
 /*
- * A directory that we chose by ourselves must be one that only its user can have made; one that the user
- * named is as good as the sockets in it.
+ * A directory that we chose by ourselves must be one that only its user can have made; one that the
+ * user named is as good as the sockets in it.
  */
 static bool dir_trusted(const char *dir)
 {
@@ -175,7 +178,8 @@ static void describe(struct gcs_targets *out, const struct dirs *d)
 	for (size_t i = 0; i < d->n; i++) {
 		size_t used = strlen(out->looked_in);
 
-		snprintf(out->looked_in + used, sizeof(out->looked_in) - used, "%s%s", i ? ", " : "", d->dir[i]);
+		snprintf(out->looked_in + used, sizeof(out->looked_in) - used, "%s%s",
+			 i ? ", " : "", d->dir[i]);
 	}
 }
 
@@ -205,8 +209,8 @@ void gcs_targets_free(struct gcs_targets *ts)
 
 /*
  * Removed only when ours, refused, and either its process is gone or the file is older than any gap
- * between an agent's bind() and listen(). An exec() keeps a PID and its start time, so a live process
- * says nothing.
+ * between an agent's bind() and listen(). An exec() keeps a PID and its start time, so a live
+ * process says nothing.
  */
 void gcs_target_remove_stale(const struct gcs_target *t)
 {
@@ -280,14 +284,15 @@ static void die_several(const struct gcs_targets *ts, const char *spec)
 	for (size_t i = 0; i < ts->n && i < 16; i++) {
 		size_t used = strlen(pids);
 
-		snprintf(pids + used, sizeof(pids) - used, "%s%d", i ? ", " : "", (int)ts->t[i].pid);
+		snprintf(pids + used, sizeof(pids) - used, "%s%d", i ? ", " : "",
+			 (int)ts->t[i].pid);
 	}
 	if (ts->n > 16)
 		strcat(pids, ", ...");
 	if (spec)
 		die("%zu agents match '%s' (PIDs %s): name one by its PID", ts->n, spec, pids);
-	die("%zu agents are running (PIDs %s): name one by its PID, or a part of its command line", ts->n,
-	    pids);
+	die("%zu agents are running (PIDs %s): name one by its PID, or a part of its command line",
+	    ts->n, pids);
 }
 
 const struct gcs_target *gcs_target_find(const char *spec)
@@ -300,7 +305,8 @@ const struct gcs_target *gcs_target_find(const char *spec)
 		return find_pid(&ts, spec);
 	keep_live(&ts);
 	if (ts.n == 0)
-		die("no agent found (looked in %s): start a program with gcscope run -- CMD", ts.looked_in);
+		die("no agent found (looked in %s): start a program with gcscope run -- CMD",
+		    ts.looked_in);
 	for (size_t i = 0; i < ts.n; i++)
 		if (!spec || strstr(ts.t[i].command, spec))
 			ts.t[n++] = ts.t[i];

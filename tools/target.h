@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which process a command is about. Agents are found by their sockets in the socket directory; a
- * directory or socket that somebody else could have put there is passed over. With GCSCOPE_SOCKET_DIR
- * unset all directories are searched that the agent of a process of this user may have chosen, since
- * that process may have had another XDG_RUNTIME_DIR than this one. Root sees the agents of all users.
+ * directory or socket that somebody else could have put there is passed over. With
+ * GCSCOPE_SOCKET_DIR unset all directories are searched that the agent of a process of this user
+ * may have chosen, since that process may have had another XDG_RUNTIME_DIR than this one. Root sees
+ * the agents of all users.
  */
 #ifndef GCS_TARGET_H
 #define GCS_TARGET_H
@@ -35,7 +36,10 @@ void gcs_targets_free(struct gcs_targets *ts);
  * Dies with a line that says what to do.
  */
 const struct gcs_target *gcs_target_find(const char *spec);
-/* Takes away a socket that refused a connection, if it is ours and nobody can be about to listen on it. */
+/*
+ * Takes away a socket that refused a connection, if it is ours and nobody can be about to listen on
+ * it.
+ */
 void gcs_target_remove_stale(const struct gcs_target *t);
 
 #endif

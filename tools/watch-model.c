@@ -53,12 +53,15 @@ static void select_row(struct gcs_watch *w, size_t i)
 	w->selected = type ? xstrdup(type) : NULL;
 }
 
-/* Puts the cursor on the selected type again; when it is gone, what took its place is selected. */
+/*
+ * Puts the cursor on the selected type again; when it is gone, what took its place is selected.
+ * Until somebody has moved the cursor it is on the first row, whatever that is.
+ */
 static void find_selected(struct gcs_watch *w)
 {
 	size_t n = gcs_watch_nrows(w);
 
-	for (size_t i = 0; w->selected && i < n; i++) {
+	for (size_t i = 0; w->selected && w->moved && i < n; i++) {
 		const char *type = row_type(w, i);
 
 		if (type && !strcmp(type, w->selected)) {
@@ -67,7 +70,7 @@ static void find_selected(struct gcs_watch *w)
 		}
 	}
 	if (n)
-		select_row(w, w->cursor < n ? w->cursor : n - 1);
+		select_row(w, !w->moved ? 0 : w->cursor < n ? w->cursor : n - 1);
 }
 
 static void add_trend(json_t *trend, const json_t *row)
@@ -87,13 +90,13 @@ static void add_trend(json_t *trend, const json_t *row)
 }
 
 /*
- * The agent answers with its last census as often as it is asked: only a new one counts. What has left
- * the answer is forgotten, so that a long watch of many types does not grow.
+ * The agent answers with its last census as often as it is asked: only a new one counts. What has
+ * left the answer is forgotten, so that a long watch of many types does not grow.
  */
 static void note_census(struct gcs_watch *w, const json_t *census, int64_t now_ns)
 {
 	double ago = gcs_fields_num(census, "taken_s_ago");
-	int64_t taken = now_ns - (isfinite(ago) ? (int64_t)(ago * 1e9) : 0);
+	int64_t taken = now_ns - (ago > 0 && ago < 1e9 ? (int64_t)(ago * 1e9) : 0);
 	const json_t *types = json_object_get(census, "types");
 	json_t *keep;
 
@@ -112,11 +115,20 @@ static void note_census(struct gcs_watch *w, const json_t *census, int64_t now_n
 	w->trend = keep;
 }
 
+static void note_rss(struct gcs_watch *w, double rss)
+{
+	if (w->nrss == GCS_WATCH_RSS)
+		memmove(w->rss, w->rss + 1, --w->nrss * sizeof(w->rss[0]));
+	w->rss[w->nrss++] = rss;
+}
+
 void gcs_watch_answer(struct gcs_watch *w, enum gcs_watch_kind kind, json_t *answer, int64_t now_ns)
 {
 	json_decref(w->answer[kind]);
 	w->answer[kind] = answer;
 	w->message[kind][0] = '\0';
+	if (kind == GCS_WATCH_STAT)
+		note_rss(w, gcs_fields_num(answer, "process.rss_bytes"));
 	if (kind == GCS_WATCH_CENSUS)
 		note_census(w, answer, now_ns);
 	if (kind == GCS_WATCH_CENSUS || kind == GCS_WATCH_SUSPECTS)
@@ -135,8 +147,17 @@ void gcs_watch_move(struct gcs_watch *w, long rows)
 	size_t n = gcs_watch_nrows(w);
 	long to = (long)w->cursor + rows;
 
-	if (n)
-		select_row(w, to < 0 ? 0 : (size_t)to >= n ? n - 1 : (size_t)to);
+	if (!n)
+		return;
+	w->moved = true;
+	select_row(w, to < 0 ? 0 : (size_t)to >= n ? n - 1 : (size_t)to);
+}
+
+void gcs_watch_sort(struct gcs_watch *w, enum gcs_sort sort)
+{
+	w->sort = sort;
+	w->moved = false;
+	w->top = 0;
 }
 
 void gcs_watch_scroll(struct gcs_watch *w, size_t height)

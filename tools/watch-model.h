@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What `gcscope watch` knows and where its cursor is; neither terminal nor socket. The latest answers are
- * kept as they came; a selection is a type's name, so that it stays on its type when rows change places.
+ * What `gcscope watch` knows and where its cursor is; neither terminal nor socket. The latest
+ * answers are kept as they came; a selection is a type's name, so that it stays on its type when
+ * rows change places.
  */
 #ifndef GCS_WATCH_MODEL_H
 #define GCS_WATCH_MODEL_H
@@ -14,7 +15,8 @@
 #include "options.h"
 #include "spark.h"
 
-#define GCS_WATCH_TREND 16    /* censuses in a row's small sparkline */
+#define GCS_WATCH_TREND 16 /* censuses in a row's small sparkline */
+#define GCS_WATCH_RSS 60   /* answers in the memory's */
 #define GCS_WATCH_MESSAGE 160
 
 /* What is asked for; answers come in the order of the requests. */
@@ -30,21 +32,25 @@ enum gcs_watch_kind {
 enum gcs_watch_view { GCS_VIEW_TYPES, GCS_VIEW_SUSPECTS, GCS_VIEW_HISTORY, GCS_VIEW_HELP };
 
 struct gcs_watch {
-	json_t *answer[GCS_WATCH_KINDS];                   /* the latest; NULL: none yet */
-	char message[GCS_WATCH_KINDS][GCS_WATCH_MESSAGE];  /* why there is none; "" */
-	json_t *trend;                                     /* type -> array of its last counts */
-	int64_t census_ns;                                 /* when the census of answer[] was taken */
-	enum gcs_watch_view view, back;                    /* back: where Escape leads */
+	json_t *answer[GCS_WATCH_KINDS];                  /* the latest; NULL: none yet */
+	char message[GCS_WATCH_KINDS][GCS_WATCH_MESSAGE]; /* why there is none; "" */
+	json_t *trend;                                    /* type -> array of its last counts */
+	double rss[GCS_WATCH_RSS];                        /* NaN where unknown */
+	size_t nrss;
+	int64_t census_ns;              /* when the census of answer[] was taken */
+	enum gcs_watch_view view, back; /* back: where Escape leads */
 	enum gcs_sort sort;
-	char *selected;                                    /* a type, or NULL */
-	size_t cursor, top;                                /* rows of the view's table */
+	char *selected;     /* a type, or NULL */
+	bool moved;         /* somebody chose it */
+	size_t cursor, top; /* rows of the view's table */
 	bool paused;
 };
 
 void gcs_watch_init(struct gcs_watch *w, enum gcs_sort sort);
 void gcs_watch_fini(struct gcs_watch *w);
 /* Takes an answer over. now_ns: monotonic. */
-void gcs_watch_answer(struct gcs_watch *w, enum gcs_watch_kind kind, json_t *answer, int64_t now_ns);
+void gcs_watch_answer(struct gcs_watch *w, enum gcs_watch_kind kind, json_t *answer,
+		      int64_t now_ns);
 /* That kind was answered with an error. */
 void gcs_watch_failed(struct gcs_watch *w, enum gcs_watch_kind kind, const char *message);
 
@@ -53,6 +59,8 @@ const json_t *gcs_watch_rows(const struct gcs_watch *w);
 size_t gcs_watch_nrows(const struct gcs_watch *w);
 /* Moves the cursor by so many rows. */
 void gcs_watch_move(struct gcs_watch *w, long rows);
+/* Another order; the cursor goes to the top. */
+void gcs_watch_sort(struct gcs_watch *w, enum gcs_sort sort);
 /* Scrolls so that the cursor is among the `height` rows that are shown. */
 void gcs_watch_scroll(struct gcs_watch *w, size_t height);
 /* Changes the view; the cursor finds its type again. */

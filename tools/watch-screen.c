@@ -79,7 +79,7 @@ void gcs_screen_start(struct gcs_screen *s, bool color)
 	have_mode = tcgetattr(STDIN_FILENO, &saved_mode) == 0;
 	/* newterm, since initscr would exit by itself on an unknown terminal. */
 	if (!newterm(NULL, stdout, stdin))
-		die("curses does not know the terminal '%s': set TERM to one that it knows, such as xterm",
+		die("curses does not know the terminal '%s': set TERM, to xterm for instance",
 		    getenv("TERM") ? getenv("TERM") : "");
 	die_hook_set(gcs_screen_stop);
 	prepare_crash();
@@ -184,7 +184,8 @@ void gcs_screen_put(const struct gcs_screen *s, int y, int x, int width, enum gc
 	attroff(a);
 }
 
-void gcs_screen_printf(const struct gcs_screen *s, int y, int x, enum gcs_watch_style style, const char *fmt, ...)
+void gcs_screen_printf(const struct gcs_screen *s, int y, int x, enum gcs_watch_style style,
+		       const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -203,7 +204,8 @@ static void bar(const struct gcs_screen *s, int y)
 }
 
 /* What is amiss, or NULL. */
-static const char *trouble(const struct gcs_watch *w, const struct gcs_watch_status *st, char buf[64])
+static const char *trouble(const struct gcs_watch *w, const struct gcs_watch_status *st,
+			   char buf[64])
 {
 	if (st->stopped) {
 		snprintf(buf, 64, " the target is stopped (SIGSTOP) ");
@@ -216,7 +218,8 @@ static const char *trouble(const struct gcs_watch *w, const struct gcs_watch_sta
 	return w->paused ? " paused " : NULL;
 }
 
-static void draw_title(const struct gcs_screen *s, const struct gcs_watch *w, const struct gcs_watch_status *st)
+static void draw_title(const struct gcs_screen *s, const struct gcs_watch *w,
+		       const struct gcs_watch_status *st)
 {
 	const json_t *info = w->answer[GCS_WATCH_INFO];
 	char *command = gcs_screen_safe(s, gcs_fields_str(info, "command"));
@@ -266,14 +269,35 @@ static void draw_process(const struct gcs_screen *s, const struct gcs_watch *w, 
 		free(why);
 		return;
 	}
-	gcs_screen_printf(s, y, 0, GCS_STYLE_PLAIN,
-			  "RSS %s  objects %s  every %ss  agent: CPU %s%%, GIL %s%%/%s%%, %s",
-			  gcs_text_bytes(n[0], gcs_fields_num(stat, "process.rss_bytes"), " "),
-			  gcs_text_count(n[1], gcs_fields_num(w->answer[GCS_WATCH_CENSUS], "objects")),
-			  gcs_text_plain(n[2], gcs_fields_num(stat, "agent.interval_s"), 6),
-			  share(n[3], stat, "agent.cpu_ns"), share(n[4], stat, "agent.gil_held_ns"),
-			  gcs_text_plain(n[5], gcs_fields_num(stat, "agent.budget_percent"), 6),
-			  gcs_text_bytes(n[6], gcs_fields_num(stat, "agent.memory_bytes"), " "));
+	gcs_screen_printf(
+		s, y, 0, GCS_STYLE_PLAIN,
+		"RSS %s  objects %s  every %ss  agent CPU %s%% GIL %s%%/%s%% %s",
+		gcs_text_bytes(n[0], gcs_fields_num(stat, "process.rss_bytes"), " "),
+		gcs_text_count(n[1], gcs_fields_num(w->answer[GCS_WATCH_CENSUS], "objects")),
+		gcs_text_plain(n[2], gcs_fields_num(stat, "agent.interval_s"), 6),
+		share(n[3], stat, "agent.cpu_ns"), share(n[4], stat, "agent.gil_held_ns"),
+		gcs_text_plain(n[5], gcs_fields_num(stat, "agent.budget_percent"), 6),
+		gcs_text_bytes(n[6], gcs_fields_num(stat, "agent.memory_bytes"), " "));
+}
+
+/* What the RSS is made of, and how it went since watch began. */
+static void draw_memory(const struct gcs_screen *s, const struct gcs_watch *w, int y)
+{
+	const json_t *stat = w->answer[GCS_WATCH_STAT];
+	char anon[GCS_UNIT_MAX], file[GCS_UNIT_MAX], shmem[GCS_UNIT_MAX],
+		line[GCS_SPARK_SIZE(GCS_WATCH_RSS)];
+	double lo, hi;
+
+	gcs_screen_put(s, y, 0, s->cols, GCS_STYLE_BOLD, "mem");
+	gcs_screen_printf(
+		s, y, 4, GCS_STYLE_PLAIN, "anonymous %s  files %s  shared %s",
+		gcs_text_bytes(anon, gcs_fields_num(stat, "process.rss_anon_bytes"), " "),
+		gcs_text_bytes(file, gcs_fields_num(stat, "process.rss_file_bytes"), " "),
+		gcs_text_bytes(shmem, gcs_fields_num(stat, "process.rss_shmem_bytes"), " "));
+	if (!gcs_spark_range(w->rss, w->nrss, &lo, &hi))
+		return;
+	gcs_spark_row(line, w->rss, w->nrss, lo, hi, 0, 1, s->ascii);
+	gcs_screen_put(s, y, 57, s->cols, GCS_STYLE_CYAN, line);
 }
 
 static void draw_gc_line(const struct gcs_screen *s, const json_t *stat, int y)
@@ -284,7 +308,9 @@ static void draw_gc_line(const struct gcs_screen *s, const json_t *stat, int y)
 
 	gcs_screen_put(s, y, 0, s->cols, GCS_STYLE_BOLD, "gc");
 	gcs_screen_put(s, y, 4, s->cols, off ? GCS_STYLE_RED : GCS_STYLE_PLAIN,
-		       off ? "DISABLED" : json_is_true(enabled) ? "enabled" : "-");
+		       off                     ? "DISABLED"
+		       : json_is_true(enabled) ? "enabled"
+					       : "-");
 	gcs_screen_printf(s, y, 12, GCS_STYLE_PLAIN, "  frozen %s  in gc.garbage %s",
 			  gcs_text_count(frozen, gcs_fields_num(stat, "gc.frozen")),
 			  gcs_text_count(garbage, gcs_fields_num(stat, "gc.garbage")));
@@ -323,8 +349,8 @@ static int draw_gc(const struct gcs_screen *s, const struct gcs_watch *w, int y)
 	if (s->rows < 16)
 		return 1;
 	n = n > 4 ? 4 : n;
-	gcs_screen_printf(s, y + 1, 0, GCS_STYLE_BOLD, "%4s %9s %9s %9s %9s %7s %7s %7s %9s", "GEN", "RUNS",
-			  "P50", "P99", "MAX", "FREED", "UNCOLL", "COUNT", "THRESHOLD");
+	gcs_screen_printf(s, y + 1, 0, GCS_STYLE_BOLD, "%4s %9s %9s %9s %9s %7s %7s %7s %9s", "GEN",
+			  "RUNS", "P50", "P99", "MAX", "FREED", "UNCOLL", "COUNT", "THRESHOLD");
 	for (size_t i = 0; i < n; i++)
 		draw_generation(s, stat, i, y + 2 + (int)i);
 	return 2 + (int)n;
@@ -333,9 +359,11 @@ static int draw_gc(const struct gcs_screen *s, const struct gcs_watch *w, int y)
 static void draw_keys(const struct gcs_screen *s, const struct gcs_watch *w)
 {
 	static const char *const keys[] = {
-		[GCS_VIEW_TYPES] = "q quit  ? help  c/g/b sort  Enter history  s suspects  p pause  r refresh",
+		[GCS_VIEW_TYPES] =
+			"q quit  ? help  c/g/b sort  Enter history  s suspects  p pause  r refresh",
 		[GCS_VIEW_SUSPECTS] = "q quit  ? help  s types  Enter history  p pause  r refresh",
-		[GCS_VIEW_HISTORY] = "q quit  ? help  Enter back  up/down other type  p pause  r refresh",
+		[GCS_VIEW_HISTORY] =
+			"q quit  ? help  Enter back  up/down other type  p pause  r refresh",
 		[GCS_VIEW_HELP] = "q quit  any key goes back",
 	};
 
@@ -361,7 +389,8 @@ static void draw_view(const struct gcs_screen *s, struct gcs_watch *w, int y, in
 	}
 }
 
-void gcs_screen_draw(const struct gcs_screen *s, struct gcs_watch *w, const struct gcs_watch_status *status)
+void gcs_screen_draw(const struct gcs_screen *s, struct gcs_watch *w,
+		     const struct gcs_watch_status *status)
 {
 	int y = 2;
 
@@ -374,6 +403,8 @@ void gcs_screen_draw(const struct gcs_screen *s, struct gcs_watch *w, const stru
 	draw_title(s, w, status);
 	draw_process(s, w, 1);
 	/* The help wants the room; a low terminal shows the table rather than all else. */
+	if (w->view != GCS_VIEW_HELP && s->rows >= 16)
+		draw_memory(s, w, y++);
 	if (w->view != GCS_VIEW_HELP && s->rows >= 8)
 		y += draw_gc(s, w, y);
 	if (w->view == GCS_VIEW_TYPES && s->rows >= 10)

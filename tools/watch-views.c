@@ -29,15 +29,15 @@ static struct layout layout_for(int cols)
 
 static enum gcs_watch_style style_of(const char *confidence)
 {
-	static const enum gcs_watch_style style[] = {GCS_STYLE_PLAIN, GCS_STYLE_CYAN, GCS_STYLE_YELLOW,
-						     GCS_STYLE_RED};
+	static const enum gcs_watch_style style[] = {GCS_STYLE_PLAIN, GCS_STYLE_CYAN,
+						     GCS_STYLE_YELLOW, GCS_STYLE_RED};
 
 	return style[gcs_confidence_rank(confidence)];
 }
 
 /* Shown instead of a table that has no rows. */
-static void put_message(const struct gcs_screen *s, const struct gcs_watch *w, enum gcs_watch_kind kind, int y,
-			const char *otherwise)
+static void put_message(const struct gcs_screen *s, const struct gcs_watch *w,
+			enum gcs_watch_kind kind, int y, const char *otherwise)
 {
 	char *why = gcs_screen_safe(s, w->message[kind][0] ? w->message[kind] : otherwise);
 
@@ -45,14 +45,17 @@ static void put_message(const struct gcs_screen *s, const struct gcs_watch *w, e
 	free(why);
 }
 
-static void types_head(const struct gcs_screen *s, const struct gcs_watch *w, struct layout l, int y)
+static void types_head(const struct gcs_screen *s, const struct gcs_watch *w, struct layout l,
+		       int y)
 {
 	int x = 0;
 
-	gcs_screen_printf(s, y, x, GCS_STYLE_BOLD, "%9s%s", "COUNT", w->sort == GCS_SORT_COUNT ? "*" : "");
+	gcs_screen_printf(s, y, x, GCS_STYLE_BOLD, "%9s%s", "COUNT",
+			  w->sort == GCS_SORT_COUNT ? "*" : "");
 	x += 10;
 	if (l.bytes) {
-		gcs_screen_printf(s, y, x, GCS_STYLE_BOLD, "%10s%s", "BYTES", w->sort == GCS_SORT_BYTES ? "*" : "");
+		gcs_screen_printf(s, y, x, GCS_STYLE_BOLD, "%10s%s", "BYTES",
+				  w->sort == GCS_SORT_BYTES ? "*" : "");
 		x += 11;
 	}
 	if (l.growth) {
@@ -98,8 +101,8 @@ static void types_row(const struct gcs_screen *s, const struct gcs_watch *w, str
 		x += 11;
 	}
 	if (l.growth) {
-		gcs_screen_printf(s, y, x, selected || !(growth > 0) ? style : GCS_STYLE_YELLOW, "%9s",
-				  gcs_text_rate(n, growth));
+		gcs_screen_printf(s, y, x, selected || !(growth > 0) ? style : GCS_STYLE_YELLOW,
+				  "%9s", gcs_text_rate(n, growth));
 		x += 10;
 	}
 	if (l.trend) {
@@ -123,7 +126,8 @@ static void put_history_line(const struct gcs_screen *s, const struct gcs_watch 
 		if (gcs_spark_range(v, columns, &lo, &hi)) {
 			gcs_spark_row(line, v, columns, lo, hi, 0, 1, s->ascii);
 			gcs_screen_put(s, y, 0, s->cols, GCS_STYLE_CYAN, line);
-			gcs_screen_printf(s, y, (int)columns + 2, GCS_STYLE_DIM, "last %s: %.0f to %.0f",
+			gcs_screen_printf(s, y, (int)columns + 2, GCS_STYLE_DIM,
+					  "last %s: %.0f to %.0f",
 					  gcs_text_span(span, p[0].ago_s - p[n - 1].ago_s), lo, hi);
 		}
 	}
@@ -158,7 +162,8 @@ static void suspect_row(const struct gcs_screen *s, int y, const json_t *row, bo
 {
 	const char *confidence = gcs_fields_str(row, "confidence");
 	enum gcs_watch_style style = selected ? GCS_STYLE_BAR : GCS_STYLE_PLAIN;
-	char *type = gcs_screen_safe(s, gcs_fields_str(row, "type")), *grade = gcs_screen_safe(s, confidence);
+	char *type = gcs_screen_safe(s, gcs_fields_str(row, "type")),
+	     *grade = gcs_screen_safe(s, confidence);
 	char count[GCS_UNIT_MAX], rate[GCS_UNIT_MAX], bytes[GCS_UNIT_MAX], brate[GCS_UNIT_MAX];
 
 	if (selected)
@@ -189,7 +194,8 @@ static void no_suspects(const struct gcs_screen *s, const struct gcs_watch *w, i
 		put_message(s, w, GCS_WATCH_SUSPECTS, y, "");
 }
 
-int gcs_view_suspects_brief(const struct gcs_screen *s, const struct gcs_watch *w, int y, int height)
+int gcs_view_suspects_brief(const struct gcs_screen *s, const struct gcs_watch *w, int y,
+			    int height)
 {
 	const json_t *rows = json_object_get(w->answer[GCS_WATCH_SUSPECTS], "suspects");
 	int n = (int)json_array_size(rows);
@@ -215,16 +221,19 @@ static void put_evidence(const struct gcs_screen *s, const json_t *row, int y)
 	char *advice = gcs_screen_safe(s, gcs_fields_str(row, "advice"));
 	char n[6][GCS_UNIT_MAX], span[GCS_UNIT_MAX];
 
-	gcs_screen_printf(s, y, 0, GCS_STYLE_DIM, "since %s, %s censuses in %s, %s full collections", since,
+	gcs_screen_printf(s, y, 0, GCS_STYLE_DIM,
+			  "since %s, %s censuses in %s, %s full collections", since,
 			  gcs_text_int(n[0], gcs_fields_num(row, "evidence.samples")),
 			  gcs_text_span(span, gcs_fields_num(row, "evidence.span_s")),
 			  gcs_text_int(n[1], gcs_fields_num(row, "evidence.full_collections")));
-	gcs_screen_printf(s, y + 1, 0, GCS_STYLE_DIM, "least per part %s -> %s, %s of %s parts rising%s%s",
+	gcs_screen_printf(s, y + 1, 0, GCS_STYLE_DIM,
+			  "least per part %s -> %s, %s of %s parts rising%s%s",
 			  gcs_text_int(n[2], gcs_fields_num(row, "evidence.min_first")),
 			  gcs_text_int(n[3], gcs_fields_num(row, "evidence.min_last")),
 			  gcs_text_int(n[4], gcs_fields_num(row, "evidence.rising")),
 			  gcs_text_int(n[5], gcs_fields_num(row, "evidence.blocks")),
-			  gcs_fields_str(row, "advice") ? "; " : "", gcs_fields_str(row, "advice") ? advice : "");
+			  gcs_fields_str(row, "advice") ? "; " : "",
+			  gcs_fields_str(row, "advice") ? advice : "");
 	free(since);
 	free(advice);
 }
@@ -260,7 +269,8 @@ static void graph_axis(const struct gcs_screen *s, int y, int rows, double lo, d
 		gcs_screen_put(s, y + r, AXIS - 1, 1, GCS_STYLE_DIM, "|");
 	gcs_screen_printf(s, y, 0, GCS_STYLE_DIM, "%7s", gcs_text_count(n, hi));
 	if (rows > 4)
-		gcs_screen_printf(s, y + rows / 2, 0, GCS_STYLE_DIM, "%7s", gcs_text_count(n, (lo + hi) / 2));
+		gcs_screen_printf(s, y + rows / 2, 0, GCS_STYLE_DIM, "%7s",
+				  gcs_text_count(n, (lo + hi) / 2));
 	if (rows > 1)
 		gcs_screen_printf(s, y + rows - 1, 0, GCS_STYLE_DIM, "%7s", gcs_text_count(n, lo));
 }
@@ -276,7 +286,8 @@ static void graph_time(const struct gcs_screen *s, int y, double oldest, double 
 	gcs_screen_put(s, y, s->cols - (int)strlen(end), s->cols, GCS_STYLE_DIM, end);
 }
 
-static void graph(const struct gcs_screen *s, const struct gcs_spark_point *p, size_t n, int y, int height)
+static void graph(const struct gcs_screen *s, const struct gcs_spark_point *p, size_t n, int y,
+		  int height)
 {
 	size_t columns = (size_t)(s->cols - AXIS), rows = (size_t)(height - 1);
 	double *v = xcalloc(columns, sizeof(*v)), lo = 0, hi = 0;
@@ -322,8 +333,8 @@ void gcs_view_help(const struct gcs_screen *s, int y, int height)
 		"q        quit",
 		"",
 		"GROWTH is objects per second over the last censuses, TREND the count at each.",
-		"P50, P99, MAX: how long collections held up the program. FREED: what they collected.",
-		"every: the agent's interval between censuses. GIL: of its time, against its budget.",
+		"P50, P99, MAX: how long collections held up the program; FREED: their catch.",
+		"every: the time between censuses. GIL: the agent's share, against its budget.",
 	};
 
 	for (int i = 0; i < height && i < (int)(sizeof(text) / sizeof(text[0])); i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Ends of the command line: memory that never fails, and the one way to give up. Only tools/ may use
- * these; the agent lives in somebody else's process and may not exit.
+ * Ends of the command line: memory that never fails, and the one way to give up. Only tools/ may
+ * use these; the agent lives in somebody else's process and may not exit.
  */
 #ifndef GCS_XALLOC_H
 #define GCS_XALLOC_H

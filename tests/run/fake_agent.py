@@ -4,7 +4,8 @@
     fake_agent.py DIR MODE
 
 makes the socket of its own process in DIR, prints `ready`, and serves until it is killed. Every mode but
-`good` breaks the protocol in one way, at the hello (`hello-*`) or at the first answer.
+`good` breaks the protocol in one way, at the hello (`hello-*`) or at the first answer; `random-SEED` gives
+answers of the right schema in which values are replaced by others.
 """
 import json
 import os
@@ -62,12 +63,27 @@ def quantiles(scale):
     return {"sum": 900 * scale, "p50": 3 * scale, "p90": 8 * scale, "p99": 20 * scale, "max": 41 * scale}
 
 
+ODD = [None, True, False, -1, 0, 1e308, -1e308, 2 ** 62, 0.5, "", "x" * 5000, NASTY, [], {}, [[]], [None, 1, "a", {}], {"a": {"b": []}}]
+
+
+def scramble(value, rng):
+    """The same shape, with some of it replaced, missing or repeated."""
+    if rng.random() < .06:
+        return rng.choice(ODD)
+    if isinstance(value, dict):
+        return {k: scramble(v, rng) for k, v in value.items() if rng.random() > .03}
+    if isinstance(value, list):
+        return [scramble(v, rng) for v in value[:20]] * rng.choice([1, 1, 1, 0, 3])
+    return value
+
+
 class Peer:
     """One connection. Each answer goes through a method that a mode may replace."""
 
     def __init__(self, conn, model, mode):
         self.conn, self.model, self.mode = conn, model, mode
         self.buf = b""
+        self.rng = random.Random(mode)
 
     def raw(self, data):
         self.conn.sendall(data)
@@ -75,6 +91,8 @@ class Peer:
     def put(self, schema, body, pid=None):
         now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + ".123Z"
         head = {"schema": schema, "pid": pid or os.getpid(), "time": now}
+        if self.mode.startswith("random-") and schema != "gcscope.hello/1":
+            body = {k: scramble(v, self.rng) for k, v in body.items()}
         self.raw(json.dumps({**head, **body}).encode() + b"\n")
 
     def request(self):

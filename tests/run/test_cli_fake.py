@@ -157,6 +157,19 @@ def test_odd_types_are_absent_values(peer, run):
         assert run(command, "--json").returncode == 0
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_random_shapes(peer, run, gcscope, place, seed):
+    """No answer makes it crash or print what came from the target as it is."""
+    peer("random-%d" % seed)
+    for args in (["stat"], ["census"], ["suspects"], ["collect"], ["ps"], ["events", "-n", "3"], ["log", "-n", "2"]):
+        done = run(*args)
+        assert done.returncode in (0, 1), done
+        assert done.stderr.count(b"\n") == done.returncode, done
+        assert harmless(done.stdout.decode("utf-8")), done
+    status, _, restored = watch(gcscope, place, b"\rs\rq", b"gcscope", interval="0.01")
+    assert status in (0, 1) and restored
+
+
 def test_stopped_target(peer, run):
     p = peer("good")
     q = peer("good")
@@ -465,12 +478,12 @@ def test_untrusted_default_directory(run, place):
 
 # ---- watch ----
 
-def watch(gcscope, place, keys=b"", until=b"", timeout=TIMEOUT):
+def watch(gcscope, place, keys=b"", until=b"", timeout=TIMEOUT, interval="0.2"):
     """Runs watch on a terminal, presses keys once `until` was drawn; (status, output, modes restored)."""
     master, slave = pty.openpty()
     fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
     before = termios.tcgetattr(slave)
-    p = subprocess.Popen([gcscope, "watch", "-i", "0.2"], stdin=slave, stdout=slave, stderr=slave, env=environment(place),
+    p = subprocess.Popen([gcscope, "watch", "-i", interval], stdin=slave, stdout=slave, stderr=slave, env=environment(place),
                          start_new_session=True)
     out, end = b"", time.monotonic() + timeout
     try:

@@ -137,6 +137,20 @@ def test_fifty_forks(python, target, sockdir):
     assert len(names) <= 51 and os.path.basename(socket_path(sockdir, t.pid)) in names
 
 
+def test_forks_are_quick(python, target):
+    """Ending the agent's thread and starting it again takes a few milliseconds, a client watching or not."""
+    t = target(python, FORKS + '''
+def timed(n):
+    began = time.monotonic()
+    fork_and_exit(n)
+    return (time.monotonic() - began) / n
+''')
+    assert min(t.eval("timed(20)") for _ in range(3)) < .03
+    with t.connect() as c:
+        c.ask("subscribe", topics="gc,census,log")
+        assert min(t.eval("timed(20)") for _ in range(3)) < .03
+
+
 def test_child_of_child_of_child(python, target, sockdir):
     t = target(python, FORKS + '''
 def chain(depth):

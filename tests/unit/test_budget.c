@@ -97,6 +97,14 @@ static void small_holds(void **state)
 	for (now = 0; now < 2 * S; now += 3000)
 		gcs_budget_spend(&b, now, 10);
 	assert_int_equal(gcs_budget_wait(&b, now), 0);
+	/* 1.5 ns every 199 ns, where each filling of 1.99 ns would lose half of itself. */
+	gcs_budget_init(&b, 1, 0);
+	gcs_budget_spend(&b, 0, 10 * MS);
+	for (now = 0; now < S / 10; now += 398) {
+		gcs_budget_spend(&b, now, 1);
+		gcs_budget_spend(&b, now + 199, 2);
+	}
+	assert_int_equal(gcs_budget_wait(&b, now), 0);
 	/* 30 ns every 3 us is exactly 1%, 33 ns is too much: the second of credit lasts 10 s. */
 	gcs_budget_init(&b, 1, 0);
 	for (now = 0; now < 20 * S; now += 3000)

@@ -366,6 +366,78 @@ static void bounded(void **state)
 	assert_null(gcs_series_new(1000));
 }
 
+/* When all types move all the time, none loses its history: all become shorter. */
+static void all_are_busy(void **state)
+{
+	struct gcs_series *s = gcs_series_new(2 << 20);
+	uint64_t c = 0;
+	char name[32];
+	int i, t;
+
+	(void)state;
+	for (i = 0; i < 1000; i++) {
+		snprintf(name, sizeof(name), "type%d", i);
+		assert_int_equal(gcs_series_intern(s, name), i);
+	}
+	for (t = 1; t <= 1500; t++) {
+		gcs_series_begin(s, t * S);
+		c += rnd(1000);
+		for (i = 0; i < 1000; i++)
+			gcs_series_put(s, i, c + (uint64_t)(t * i % 313), c);
+		gcs_series_end(s);
+		assert_true(gcs_series_bytes(s) <= 2 << 20);
+	}
+	assert_int_equal(gcs_series_dropped(s), 0);
+	for (i = 0; i < 1000; i++) {
+		size_t n = gcs_series_read(s, i, INT64_MIN, got, MAX_POINTS);
+
+		assert_in_range(n, 120, 1000);
+		assert_int_equal(got[n - 1].t_ns, 1500 * S);
+		assert_int_equal(got[n - 1].count, c + (uint64_t)(1500 * i % 313));
+	}
+	gcs_series_free(s);
+}
+
+/* A single type, moving across many slots, with room for next to nothing: its own history is all there is. */
+static void alone(size_t max)
+{
+	struct gcs_series *s = gcs_series_new(max);
+	static struct model m;
+	size_t got_n, i, k;
+
+	memset(&m, 0, sizeof(m));
+	if (!s)
+		return;
+	if (gcs_series_intern(s, "x") == 0) {
+		for (i = 0; i < 600; i++) {
+			m.t[i] = (int64_t)(i + 1) * 97 * S;
+			m.count[i] = m.bytes[i] = i % 7 < 3 && i ? m.count[i - 1] : rnd(100000);
+			m.n++;
+			gcs_series_begin(s, m.t[i]);
+			gcs_series_put(s, 0, m.count[i], m.bytes[i]);
+			gcs_series_end(s);
+			assert_true(gcs_series_bytes(s) <= max);
+			/* Short of the slot in which the history may just have been taken up again. */
+			got_n = gcs_series_read(s, 0, INT64_MIN, got, MAX_POINTS);
+			assert_true(got_n >= 1);
+			got_n = gcs_series_read(s, 0, INT64_MIN, got, got_n > 37 ? got_n - 1 : got_n);
+			k = expected(&m);
+			compare(got_n, k);
+		}
+	}
+	gcs_series_free(s);
+	assert_int_equal(gcs_mem_used(), 0);
+}
+
+static void alone_in_any_room(void **state)
+{
+	size_t max;
+
+	(void)state;
+	for (max = 80 << 10; max < 160 << 10; max += 72)
+		alone(max);
+}
+
 /* A history that was dropped is taken up again, with nothing invented before. */
 static void taken_up_again(void **state)
 {
@@ -442,6 +514,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(as_the_model, setup, teardown),
 		cmocka_unit_test_setup_teardown(memory_of_a_day, setup, teardown),
 		cmocka_unit_test_setup_teardown(bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(all_are_busy, setup, teardown),
+		cmocka_unit_test_setup_teardown(alone_in_any_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(taken_up_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(out_of_memory, setup, teardown),
 	};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guards against: a name from a target that reaches the terminal as control sequence, that reorders or hides
- * text, that breaks a line or a table; escapes cut in half at the end of a buffer; units that read 1024.0.
+ * Guards against: a name from a target that reaches the terminal as control sequence, that reorders
+ * or hides text, that breaks a line or a table; escapes cut in half at the end of a buffer; units
+ * that read 1024.0.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -63,18 +64,22 @@ static void escapes_what_is_not_utf8(void **state)
 {
 	(void)state;
 	CHECK("\xff\xfe", 0, "\\xff\\xfe");
-	CHECK("\xc0\xaf", 0, "\\xc0\\xaf");                 /* overlong */
-	CHECK("\xed\xa0\x80", 0, "\\xed\\xa0\\x80");         /* surrogate */
+	CHECK("\xc0\xaf", 0, "\\xc0\\xaf");                   /* overlong */
+	CHECK("\xed\xa0\x80", 0, "\\xed\\xa0\\x80");          /* surrogate */
 	CHECK("\xf4\x90\x80\x80", 0, "\\xf4\\x90\\x80\\x80"); /* beyond Unicode */
-	CHECK("\xe2\x82", 0, "\\xe2\\x82");                 /* cut */
-	CHECK("\x9b", 0, "\\x9b");                          /* a bare C1 */
+	CHECK("\xe2\x82", 0, "\\xe2\\x82");                   /* cut */
+	CHECK("\x9b", 0, "\\x9b");                            /* a bare C1 */
 }
 
-/* Every size of buffer: a prefix of whole characters and escapes, the length of the whole, no overrun. */
+/*
+ * Every size of buffer: a prefix of whole characters and escapes, the length of the whole, no
+ * overrun.
+ */
 static void cuts_between_characters(void **state)
 {
 	static const char in[] = "ab\x1b\u202eü漢\U0001f40d\xff!";
-	static const char *const piece[] = {"a", "b", "\\x1b", "\\u202e", "ü", "漢", "\U0001f40d", "\\xff", "!"};
+	static const char *const piece[] = {"a",  "b",          "\\x1b", "\\u202e", "ü",
+					    "漢", "\U0001f40d", "\\xff", "!"};
 	char whole[128];
 	size_t total = gcs_text_escape(whole, sizeof(whole), in, sizeof(in) - 1, 0);
 
@@ -84,7 +89,8 @@ static void cuts_between_characters(void **state)
 		size_t at = 0;
 
 		assert_int_equal(gcs_text_escape(out, size, in, sizeof(in) - 1, 0), total);
-		for (size_t i = 0; size && i < sizeof(piece) / sizeof(piece[0]) && at < strlen(out); i++)
+		for (size_t i = 0; size && i < sizeof(piece) / sizeof(piece[0]) && at < strlen(out);
+		     i++)
 			at += strlen(piece[i]);
 		if (size) {
 			assert_int_equal(at, strlen(out));

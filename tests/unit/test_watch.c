@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guards against: a cursor that jumps to another type, or out of the table, when rows change places, come or
- * go; a sparkline that counts the same census twice, or that is drawn past its line; answers of odd shape.
+ * Guards against: a cursor that jumps to another type, or out of the table, when rows change
+ * places, come or go; a sparkline that counts the same census twice, or that is drawn past its
+ * line; answers of odd shape.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -35,11 +36,13 @@ static void cursor_stays_on_its_type(void **state)
 	gcs_watch_init(&w, GCS_SORT_COUNT);
 	gcs_watch_move(&w, 1);
 	assert_int_equal(w.cursor, 0);
-	answer(&w, GCS_WATCH_CENSUS, "{\"types\":[{\"type\":\"a\"},{\"type\":\"b\"},{\"type\":\"c\"}]}", SECOND);
+	answer(&w, GCS_WATCH_CENSUS,
+	       "{\"types\":[{\"type\":\"a\"},{\"type\":\"b\"},{\"type\":\"c\"}]}", SECOND);
 	assert_string_equal(w.selected, "a");
 	gcs_watch_move(&w, 1);
 	assert_string_equal(w.selected, "b");
-	answer(&w, GCS_WATCH_CENSUS, "{\"types\":[{\"type\":\"c\"},{\"type\":\"a\"},{\"type\":\"b\"}]}", 2 * SECOND);
+	answer(&w, GCS_WATCH_CENSUS,
+	       "{\"types\":[{\"type\":\"c\"},{\"type\":\"a\"},{\"type\":\"b\"}]}", 2 * SECOND);
 	assert_int_equal(w.cursor, 2);
 	answer(&w, GCS_WATCH_CENSUS, "{\"types\":[{\"type\":\"c\"},{\"type\":\"a\"}]}", 3 * SECOND);
 	assert_int_equal(w.cursor, 1);
@@ -54,6 +57,23 @@ static void cursor_stays_on_its_type(void **state)
 	gcs_watch_fini(&w);
 }
 
+static void cursor_starts_at_the_top(void **state)
+{
+	struct gcs_watch w;
+
+	(void)state;
+	gcs_watch_init(&w, GCS_SORT_COUNT);
+	answer(&w, GCS_WATCH_CENSUS, "{\"types\":[{\"type\":\"a\"},{\"type\":\"b\"}]}", SECOND);
+	answer(&w, GCS_WATCH_CENSUS, "{\"types\":[{\"type\":\"b\"},{\"type\":\"a\"}]}", 2 * SECOND);
+	assert_int_equal(w.cursor, 0);
+	assert_string_equal(w.selected, "b");
+	gcs_watch_move(&w, 1);
+	gcs_watch_sort(&w, GCS_SORT_BYTES);
+	answer(&w, GCS_WATCH_CENSUS, "{\"types\":[{\"type\":\"c\"},{\"type\":\"a\"}]}", 3 * SECOND);
+	assert_string_equal(w.selected, "c");
+	gcs_watch_fini(&w);
+}
+
 static void scrolls_to_the_cursor(void **state)
 {
 	struct gcs_watch w;
@@ -61,7 +81,8 @@ static void scrolls_to_the_cursor(void **state)
 	(void)state;
 	gcs_watch_init(&w, GCS_SORT_COUNT);
 	answer(&w, GCS_WATCH_CENSUS,
-	       "{\"types\":[{\"type\":\"a\"},{\"type\":\"b\"},{\"type\":\"c\"},{\"type\":\"d\"},{\"type\":\"e\"}]}", SECOND);
+	       "{\"types\":[{\"type\":\"a\"},{\"type\":\"b\"},{\"type\":\"c\"},{\"type\":\"d\"},{\"type\":\"e\"}]}",
+	       SECOND);
 	gcs_watch_move(&w, 4);
 	gcs_watch_scroll(&w, 2);
 	assert_int_equal(w.top, 3);
@@ -77,7 +98,8 @@ static void scrolls_to_the_cursor(void **state)
 static void census(struct gcs_watch *w, double count, double ago, int64_t now)
 {
 	gcs_watch_answer(w, GCS_WATCH_CENSUS,
-			 json_pack("{s:f, s:[{s:s, s:f}]}", "taken_s_ago", ago, "types", "type", "a", "count", count),
+			 json_pack("{s:f, s:[{s:s, s:f}]}", "taken_s_ago", ago, "types", "type",
+				   "a", "count", count),
 			 now);
 }
 
@@ -134,12 +156,15 @@ static void odd_answers(void **state)
 	gcs_watch_init(&w, GCS_SORT_COUNT);
 	assert_null(gcs_watch_history(&w, &n));
 	answer(&w, GCS_WATCH_CENSUS, "{\"types\":{\"a\":1}}", SECOND);
-	answer(&w, GCS_WATCH_CENSUS, "{\"types\":[1,null,{\"type\":5},{\"count\":\"x\"}],\"taken_s_ago\":\"y\"}", 2 * SECOND);
+	answer(&w, GCS_WATCH_CENSUS,
+	       "{\"types\":[1,null,{\"type\":5},{\"count\":\"x\"}],\"taken_s_ago\":\"y\"}",
+	       2 * SECOND);
 	assert_int_equal(gcs_watch_nrows(&w), 4);
 	gcs_watch_move(&w, 1);
 	assert_null(w.selected);
 	answer(&w, GCS_WATCH_CENSUS, "{\"types\":[{\"type\":\"a\"}]}", 3 * SECOND);
-	answer(&w, GCS_WATCH_HISTORY, "{\"type\":\"a\",\"points\":[[2,1,0],5,[],[\"x\",1],[1,7,0]]}", 3 * SECOND);
+	answer(&w, GCS_WATCH_HISTORY,
+	       "{\"type\":\"a\",\"points\":[[2,1,0],5,[],[\"x\",1],[1,7,0]]}", 3 * SECOND);
 	struct gcs_spark_point *p = gcs_watch_history(&w, &n);
 	assert_int_equal(n, 2);
 	assert_true(p[1].value == 7);
@@ -180,6 +205,7 @@ static void draws_levels(void **state)
 	assert_string_equal(line, " # _");
 	gcs_spark_row(line, v, 4, lo, hi, 1, 2, false);
 	assert_string_equal(line, "\u2581\u2588 \u2588");
+	gcs_spark_row(line, (const double[]){-1e308, 1e308}, 2, -1e308, 1e308, 0, 1, true);
 	gcs_spark_row(line, v, 1, 5, 5, 0, 1, false);
 	assert_string_equal(line, "\u2581");
 	assert_false(gcs_spark_range(v + 2, 1, &lo, &hi));
@@ -190,6 +216,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(cursor_stays_on_its_type),
+		cmocka_unit_test(cursor_starts_at_the_top),
 		cmocka_unit_test(scrolls_to_the_cursor),
 		cmocka_unit_test(trend_has_each_census_once),
 		cmocka_unit_test(views_have_their_rows),
