@@ -28,7 +28,7 @@ static bool is_digit(char c)
 
 static struct slice trimmed(const char *s)
 {
-	struct slice v = { s, s ? strlen(s) : 0 };
+	struct slice v = {s, s ? strlen(s) : 0};
 
 	while (v.len && is_space(v.s[0])) {
 		v.s++;
@@ -107,7 +107,7 @@ static int parse_size(struct slice v, uint64_t *out)
 
 int gcs_config_parse_size(const char *s, uint64_t *out)
 {
-	return parse_size((struct slice){ s, strlen(s) }, out);
+	return parse_size((struct slice){s, strlen(s)}, out);
 }
 
 /* Appends at most what fits; false when something did not. */

@@ -18,8 +18,8 @@ void gcs_json_init(struct gcs_json *j, struct gcs_buf *out)
 static void add_escape(struct gcs_buf *out, uint32_t code)
 {
 	static const char hex[] = "0123456789abcdef";
-	char text[6] = { '\\', 'u', hex[code >> 12 & 15], hex[code >> 8 & 15], hex[code >> 4 & 15],
-			 hex[code & 15] };
+	char text[6] = {'\\',          'u', hex[code >> 12 & 15], hex[code >> 8 & 15], hex[code >> 4 & 15],
+			hex[code & 15]};
 
 	gcs_buf_add(out, text, sizeof(text));
 }
@@ -79,7 +79,7 @@ static bool must_escape(uint32_t code)
 
 static void add_char(struct gcs_buf *out, const char *s, size_t len, uint32_t code)
 {
-	char text[2] = { '\\', len == 1 ? short_escape(*s) : '\0' };
+	char text[2] = {'\\', len == 1 ? short_escape(*s) : '\0'};
 
 	if (text[1])
 		gcs_buf_add(out, text, 2);
@@ -171,24 +171,22 @@ void gcs_json_str(struct gcs_json *j, const char *key, const char *value)
 	add_string(j->out, value);
 }
 
-/* The decimal digits of value, right-aligned in out[20]; the first of them. */
-static char *digits(char out[20], uint64_t value)
+/* Writes the decimal digits of value, at most 20, so that they finish at end; the first of them. */
+static char *digits(char *end, uint64_t value)
 {
-	char *p = out + 20;
-
 	do {
-		*--p = (char)('0' + value % 10);
+		*--end = (char)('0' + value % 10);
 		value /= 10;
 	} while (value);
-	return p;
+	return end;
 }
 
 static void add_u64(struct gcs_buf *out, uint64_t value)
 {
-	char text[20];
-	char *p = digits(text, value);
+	char text[20], *end = text + sizeof(text);
+	char *p = digits(end, value);
 
-	gcs_buf_add(out, p, (size_t)(text + sizeof(text) - p));
+	gcs_buf_add(out, p, (size_t)(end - p));
 }
 
 void gcs_json_u64(struct gcs_json *j, const char *key, uint64_t value)
@@ -208,8 +206,8 @@ void gcs_json_i64(struct gcs_json *j, const char *key, int64_t value)
 /* ".": the fraction of `places` digits without its trailing zeros, but always one digit. */
 static void add_fraction(struct gcs_buf *out, uint64_t fraction, unsigned places)
 {
-	char text[20], zeros[20];
-	char *p = digits(text, fraction), *end = text + sizeof(text);
+	char text[20], zeros[20], *end = text + sizeof(text);
+	char *p = digits(end, fraction);
 	size_t len = (size_t)(end - p);
 
 	memset(zeros, '0', sizeof(zeros));

@@ -49,8 +49,8 @@
 #define FREE ((size_t)1) /* in the low bit of a size */
 
 struct block {
-	size_t prev; /* size of the block before this one, 0 for the first */
-	size_t size; /* with this head; | FREE */
+	size_t prev;                         /* size of the block before this one, 0 for the first */
+	size_t size;                         /* with this head; | FREE */
 	struct block *next_free, *prev_free; /* only while free */
 };
 

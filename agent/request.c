@@ -188,9 +188,8 @@ static unsigned topic_bit(const char *name, size_t len)
 		const char name[12];
 		unsigned bit;
 	} topics[] = {
-		{ "gc", GCS_TOPIC_GC },		{ "census", GCS_TOPIC_CENSUS },
-		{ "suspects", GCS_TOPIC_SUSPECTS }, { "log", GCS_TOPIC_LOG },
-		{ "cycles", GCS_TOPIC_CYCLES },
+		{"gc", GCS_TOPIC_GC},   {"census", GCS_TOPIC_CENSUS}, {"suspects", GCS_TOPIC_SUSPECTS},
+		{"log", GCS_TOPIC_LOG}, {"cycles", GCS_TOPIC_CYCLES},
 	};
 	size_t i;
 

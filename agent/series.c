@@ -59,8 +59,8 @@ struct type {
 	uint64_t put_count, put_bytes;
 	uint64_t count, bytes, max_count;
 	int64_t first_ns;
-	uint32_t moved;       /* census of the last change, plus one; 0: never */
-	uint32_t fine_since;  /* nothing is known before: the history was dropped then */
+	uint32_t moved;      /* census of the last change, plus one; 0: never */
+	uint32_t fine_since; /* nothing is known before: the history was dropped then */
 	uint32_t slot_since;
 	bool met;
 	struct level fine, coarse;
@@ -82,7 +82,7 @@ struct gcs_series {
 	struct name_page *names;
 
 	uint32_t epoch;
-	bool open; /* between begin and end */
+	bool open;               /* between begin and end */
 	const struct type *busy; /* its history is being written: not to be dropped */
 	int64_t now_ns;
 
@@ -93,8 +93,8 @@ struct gcs_series {
 
 	size_t slots; /* ever begun; the current one is slots - 1 */
 	uint32_t slot_first;
-	int64_t slot_ns[SLOTS];       /* of its last census */
-	uint32_t slot_census[SLOTS];  /* its first census */
+	int64_t slot_ns[SLOTS];      /* of its last census */
+	uint32_t slot_census[SLOTS]; /* its first census */
 };
 
 static struct type *type_at(const struct gcs_series *s, size_t id)
@@ -138,12 +138,15 @@ static size_t put_varint(uint8_t *out, uint64_t v)
 
 static uint64_t get_varint(const uint8_t **p)
 {
-	uint64_t v = 0;
+	uint64_t v = 0, byte;
 	unsigned shift = 0;
 
-	for (; **p & 0x80; shift += 7)
-		v |= (uint64_t)(*(*p)++ & 0x7f) << shift;
-	return v | (uint64_t)*(*p)++ << shift;
+	do {
+		byte = *(*p)++;
+		v |= (byte & 0x7f) << shift;
+		shift += 7;
+	} while (byte & 0x80);
+	return v;
 }
 
 /* Small steps either way become small numbers. */
@@ -188,7 +191,7 @@ static void decode(const uint8_t **p, struct value *v)
 
 static void level_start(struct level *l, uint32_t time, uint64_t count, uint64_t bytes)
 {
-	l->base = (struct value){ time, count, bytes };
+	l->base = (struct value){time, count, bytes};
 	l->last = l->base;
 }
 
@@ -566,7 +569,7 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 /* The slots before the current one are over for t: its minimum, then the value that stood until now. */
 static bool close_slot(struct gcs_series *s, struct type *t, uint32_t now)
 {
-	struct value stood = { t->slot.time + 1, t->count, t->bytes };
+	struct value stood = {t->slot.time + 1, t->count, t->bytes};
 
 	return level_add(s, &t->coarse, &t->slot) && (stood.time >= now || level_add(s, &t->coarse, &stood));
 }
@@ -578,7 +581,7 @@ static bool record_coarse(struct gcs_series *s, struct type *t, uint64_t count, 
 	if (t->slot.time != now) {
 		if (!close_slot(s, t, now))
 			return false;
-		t->slot = (struct value){ now, count, bytes };
+		t->slot = (struct value){now, count, bytes};
 		if (s->slot_census[now % SLOTS] == s->censuses)
 			return true; /* the slot's first census: the old value is not of this slot */
 		count = t->count;
@@ -607,7 +610,7 @@ static void meet(struct gcs_series *s, struct type *t)
 
 static void change(struct gcs_series *s, struct type *t, uint64_t count, uint64_t bytes)
 {
-	struct value v = { (uint32_t)s->censuses, count, bytes };
+	struct value v = {(uint32_t)s->censuses, count, bytes};
 
 	bool kept;
 
@@ -700,7 +703,7 @@ static struct value cursor_at(struct cursor *c, uint32_t time)
 {
 	while (c->more && c->next.time <= time)
 		cursor_step(c);
-	return time < c->v.time ? (struct value){ time, 0, 0 } : c->v;
+	return time < c->v.time ? (struct value){time, 0, 0} : c->v;
 }
 
 /* The range of slots and of censuses that a reader gets: slots first..end, then censuses first..end. */
@@ -716,7 +719,7 @@ static size_t range_size(const struct range *r)
 
 static struct range range_of(const struct gcs_series *s, const struct type *t, int64_t from_ns, size_t max)
 {
-	struct range r = { s->slot_first, s->slot_first, s->fine_first, (uint32_t)s->censuses };
+	struct range r = {s->slot_first, s->slot_first, s->fine_first, (uint32_t)s->censuses};
 	size_t skip;
 
 	if (r.fine < t->fine_since)
@@ -751,11 +754,12 @@ static struct gcs_point coarse_point(const struct gcs_series *s, const struct ty
 	if (slot == t->slot.time)
 		v = t->slot;
 	else if (slot > t->slot.time)
-		v = (struct value){ slot, t->count, t->bytes };
-	return (struct gcs_point){ s->slot_ns[slot % SLOTS], v.count, v.bytes };
+		v = (struct value){slot, t->count, t->bytes};
+	return (struct gcs_point){s->slot_ns[slot % SLOTS], v.count, v.bytes};
 }
 
-size_t gcs_series_read(const struct gcs_series *s, int32_t id, int64_t from_ns, struct gcs_point *out, size_t max)
+size_t gcs_series_read(const struct gcs_series *s, int32_t id, int64_t from_ns, struct gcs_point *out,
+		       size_t max)
 {
 	const struct type *t;
 	struct gcs_point *start = out;
@@ -773,7 +777,7 @@ size_t gcs_series_read(const struct gcs_series *s, int32_t id, int64_t from_ns, 
 	cursor_init(&c, &t->fine);
 	for (; r.fine < r.fine_end; r.fine++) {
 		v = cursor_at(&c, r.fine);
-		*out++ = (struct gcs_point){ s->fine_ns[r.fine % GCS_SERIES_FULL], v.count, v.bytes };
+		*out++ = (struct gcs_point){s->fine_ns[r.fine % GCS_SERIES_FULL], v.count, v.bytes};
 	}
 	return (size_t)(out - start);
 }

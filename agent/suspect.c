@@ -54,7 +54,7 @@ struct window {
 	double newest;             /* minimum of the newest twelfth */
 	double rise;               /* newest above the window's minimum */
 	double pace;               /* largest step up to the next census, that in a long gap taken as even */
-	double usual_jump;         /* largest but one: where coarse history ends there is a jump that is none */
+	double usual_jump;         /* largest step up but one: where coarse history ends there is a false one */
 	double fall;               /* largest fall from any census to a later one */
 	double way;                /* all steps, up and down, together */
 };
@@ -105,19 +105,22 @@ static double floor_since(const struct track *k, int64_t t)
 	return low;
 }
 
-/* Minima of equal stretches of the time from..to, of the points first..end. An empty one is as the one before. */
+/* Minima of equal stretches of time, of the points first..end. An empty stretch is as the one before. */
 static void block_floors(const struct track *k, size_t first, size_t end, unsigned blocks, double *out)
 {
 	int64_t from = time_of(k, first), span = time_of(k, end - 1) - from + 1;
 	size_t i = first;
+	double low = value(k, first);
 	int64_t edge;
 	unsigned b;
 
 	for (b = 0; b < blocks; b++) {
 		edge = from + (int64_t)((double)span * (b + 1) / blocks);
-		out[b] = i < end && (time_of(k, i) < edge || b + 1 == blocks) ? value(k, i) : out[b ? b - 1 : 0];
+		if (i < end && (time_of(k, i) < edge || b + 1 == blocks))
+			low = value(k, i);
 		for (; i < end && (time_of(k, i) < edge || b + 1 == blocks); i++)
-			out[b] = min(out[b], value(k, i));
+			low = min(low, value(k, i));
+		out[b] = low;
 	}
 }
 
@@ -185,7 +188,7 @@ static bool is_above_earlier(const struct window *w, int64_t length, double time
 	size_t i = w->start;
 	int64_t edge;
 
-	/* Backwards: the trough is the lowest so far. Part of a stretch, at the end, has no comparable floor. */
+	/* Backwards: the trough is the lowest so far. Part of a stretch has no comparable floor. */
 	while (i > 0) {
 		edge = time_of(k, i) - length;
 		if (edge < time_of(k, 0))
@@ -201,15 +204,15 @@ static bool is_above_earlier(const struct window *w, int64_t length, double time
 }
 
 /*
- * Above all there was; or, so that a burst at start-up does not hide a leak for hours, above all that lasted for
- * a sixteenth of the window.
+ * Above all there was; or, so that a burst at start-up does not hide a leak for hours, above all that
+ * lasted for a sixteenth of the window.
  */
 static bool is_novel(const struct window *w)
 {
 	return is_above_earlier(w, 0, NOVEL) || is_above_earlier(w, w->span_ns / 16, NOVEL_FLOORS);
 }
 
-/* Growth per nanosecond over the points first..end, without the two largest steps of eight: start-up is a step. */
+/* Growth per nanosecond of first..end without the two largest steps of eight: start-up is a step. */
 static double typical_rate(const struct track *k, size_t first, size_t end)
 {
 	double floor[9], sum = 0, top = 0, second = 0, step;
@@ -366,8 +369,8 @@ static bool is_climb(const struct window *w)
  */
 static double evenness_needed(unsigned steps, bool teeth)
 {
-	static const double between_teeth[] = { 0.98, 0.92, 0.86, 0.84, 0.83 };
-	static const double alone[] = { 2, 2, 2, 0.92, 0.89 }; /* 2: out of reach */
+	static const double between_teeth[] = {0.98, 0.92, 0.86, 0.84, 0.83};
+	static const double alone[] = {2, 2, 2, 0.92, 0.89}; /* 2: out of reach */
 
 	return (teeth ? between_teeth : alone)[steps - 3];
 }
@@ -400,8 +403,8 @@ static bool are_floors_rising(const struct window *w)
 }
 
 /*
- * One container that grows by a factor, each step about as long in coming as all before: at least three steps,
- * spread over the window. Likely while the last is in the newest third, a watch while in the newest half.
+ * One container that grows by a factor, each step about as long in coming as all before: at least three
+ * steps, spread over the window. Likely while the last is in the newest third, a watch while in the newest half.
  */
 static enum gcs_confidence are_steps_growing(const struct window *w)
 {
@@ -453,8 +456,9 @@ static unsigned full_between(const int64_t *full, size_t nfull, int64_t from, in
 	return n;
 }
 
-/* Full collections since the time from that freed more, or not more, than half of what the window rose by. */
-static unsigned full_since(const struct window *w, int64_t from, const int64_t *full, size_t nfull, bool freeing)
+/* Full collections since `from` that freed more, or no more, than half of what the window rose by. */
+static unsigned full_since(const struct window *w, int64_t from, const int64_t *full, size_t nfull,
+			   bool freeing)
 {
 	const struct track *k = w->k;
 	unsigned n = 0;
@@ -471,7 +475,8 @@ static unsigned full_since(const struct window *w, int64_t from, const int64_t *
 /* The time of the first point of the last block, where its floor is when the count only rises. */
 static int64_t last_block_time(const struct window *w)
 {
-	int64_t edge = time_of(w->k, w->start) + (int64_t)((double)(w->span_ns + 1) * (w->blocks - 1) / w->blocks);
+	int64_t edge =
+		time_of(w->k, w->start) + (int64_t)((double)(w->span_ns + 1) * (w->blocks - 1) / w->blocks);
 	size_t i = w->start;
 
 	while (i < w->k->n - 1 && time_of(w->k, i) < edge)
@@ -482,7 +487,7 @@ static int64_t last_block_time(const struct window *w)
 static void describe(const struct window *w, const int64_t *full, size_t nfull, struct gcs_verdict *v)
 {
 	const struct track *k = w->k;
-	struct track other = { k->p, k->n, !k->bytes };
+	struct track other = {k->p, k->n, !k->bytes};
 	double seconds = (double)(last_block_time(w) - time_of(k, w->start)) / 1e9;
 	double floors[MAX_BLOCKS], rate, other_rate;
 	unsigned b, last = w->blocks - 1;
@@ -519,7 +524,7 @@ static enum gcs_confidence grade(const struct window *w, const struct gcs_verdic
 	return GCS_CONFIRMED;
 }
 
-/* What a climb is worth: the part of the window in which it rises is judged and described, in fewer blocks. */
+/* What a climb is worth: the part of the window in which it rises, in fewer blocks. */
 static void accept_climb(struct window *w, enum gcs_confidence limit, const int64_t *full, size_t nfull,
 			 struct gcs_verdict *v)
 {
@@ -589,7 +594,7 @@ static void judge_track(const struct track *k, const int64_t *full, size_t nfull
 void gcs_suspect_judge(const struct gcs_point *p, size_t n, const int64_t *full_ns, size_t nfull,
 		       struct gcs_verdict *out)
 {
-	struct track counts = { p, n, false }, bytes = { p, n, true };
+	struct track counts = {p, n, false}, bytes = {p, n, true};
 
 	memset(out, 0, sizeof(*out));
 	if (n < GCS_SUSPECT_MIN || p[n - 1].t_ns <= p[0].t_ns)
@@ -601,7 +606,7 @@ void gcs_suspect_judge(const struct gcs_point *p, size_t n, const int64_t *full_
 
 const char *gcs_confidence_name(enum gcs_confidence c)
 {
-	static const char *const names[] = { "none", "watch", "likely", "confirmed" };
+	static const char *const names[] = {"none", "watch", "likely", "confirmed"};
 
 	return names[c];
 }

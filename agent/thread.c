@@ -222,6 +222,7 @@ static int receive_descriptors(int from, int *fds)
 
 void gcs_thread_woken(void)
 {
+	struct timespec pause = {0, 20000};
 	int fd;
 
 	while (self.taker < 0 && (fd = accept4(self.wake, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
@@ -230,6 +231,9 @@ void gcs_thread_woken(void)
 		else
 			close(fd); /* the address is abstract: anybody may try */
 	}
+	/* Who connects says a moment later that the thread should stop; nothing else would wake it then. */
+	for (int i = 0; i < 20000 && self.taker >= 0 && !gcs_thread_should_stop(); i++)
+		nanosleep(&pause, NULL);
 }
 
 /* The thread's side of gcs_thread_stop(true): everything it has goes to whoever asked. */

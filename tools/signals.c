@@ -31,8 +31,8 @@ static void install(int sig)
 {
 	struct sigaction sa = {.sa_handler = on_signal}, old;
 
-	/* nohup and background jobs of a shell have them ignored: so they stay. */
-	if (sig != SIGWINCH && sigaction(sig, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
+	/* Under nohup it stays ignored. SIGINT does not: a script's `gcscope log &` is to end by it. */
+	if (sig == SIGHUP && sigaction(sig, NULL, &old) == 0 && old.sa_handler == SIG_IGN)
 		return;
 	sigemptyset(&sa.sa_mask);
 	sigaction(sig, &sa, NULL);

@@ -16,12 +16,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define DEPTH 60
 
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) { \
+#define CHECK(condition)                                                                            \
+	do {                                                                                        \
+		if (!(condition)) {                                                                 \
 			fprintf(stderr, "%s:%d: %s in %s\n", __FILE__, __LINE__, #condition, text); \
-			abort(); \
-		} \
+			abort();                                                                    \
+		}                                                                                   \
 	} while (0)
 
 static const char *text = "", *p; /* what is checked, and how far */
@@ -89,7 +89,7 @@ static void number(void)
 
 static void scalar(void)
 {
-	static const char *const words[] = { "true", "false", "null" };
+	static const char *const words[] = {"true", "false", "null"};
 	int i;
 
 	if (*p == '"') {
@@ -255,7 +255,7 @@ static void write_all(struct gcs_json *j, struct input *in)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input in = { data, size };
+	struct input in = {data, size};
 	struct gcs_json j;
 	struct gcs_buf b;
 

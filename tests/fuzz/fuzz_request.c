@@ -15,12 +15,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define CHECK(condition) \
-	do { \
-		if (!(condition)) { \
+#define CHECK(condition)                                                                \
+	do {                                                                            \
+		if (!(condition)) {                                                     \
 			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			abort(); \
-		} \
+			abort();                                                        \
+		}                                                                       \
 	} while (0)
 
 static void check_name(const char *name)
@@ -31,7 +31,7 @@ static void check_name(const char *name)
 
 static void check_getters(const struct gcs_request *r)
 {
-	static const char *const known[] = { "limit", "sort", "type", NULL };
+	static const char *const known[] = {"limit", "sort", "type", NULL};
 	const char *unknown = gcs_request_unknown_key(r, known);
 	unsigned long n = 12345;
 	size_t i;
@@ -66,7 +66,8 @@ static void check_round_trip(const struct gcs_request *r)
 	CHECK(gcs_request_parse(&again, text, (size_t)(out - text), &why) == 0);
 	CHECK(!strcmp(again.verb, r->verb) && again.npairs == r->npairs);
 	for (i = 0; i < r->npairs; i++)
-		CHECK(!strcmp(again.pair[i].key, r->pair[i].key) && !strcmp(again.pair[i].value, r->pair[i].value));
+		CHECK(!strcmp(again.pair[i].key, r->pair[i].key) &&
+		      !strcmp(again.pair[i].value, r->pair[i].value));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -87,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		free(line);
 		return 0;
 	}
+	CHECK(!memmem(data, size, "%00", 3)); /* '%' always begins an escape */
 	check_name(r.verb);
 	CHECK(r.npairs <= GCS_REQUEST_PAIRS);
 	for (i = 0; i < r.npairs; i++) {

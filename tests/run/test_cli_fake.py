@@ -78,6 +78,20 @@ def run(gcscope, place):
     return run
 
 
+@contextlib.contextmanager
+def started(*args, **kw):
+    """A process that is ended whatever happens in the block."""
+    p = subprocess.Popen(*args, **kw)
+    try:
+        yield p
+    finally:
+        p.kill()
+        p.wait()
+        for pipe in (p.stdout, p.stderr):
+            if pipe:
+                pipe.close()
+
+
 def failed_cleanly(done):
     """Exit 1, nothing on stdout, one harmless line on stderr."""
     text = done.stderr.decode("utf-8")
@@ -114,7 +128,7 @@ def test_no_answer_is_bounded(peer, run, when, mode):
 
 def test_endless_line_is_bounded_in_memory(peer, gcscope, place):
     peer("endless")
-    with subprocess.Popen([gcscope, "stat"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(place)) as p:
+    with started([gcscope, "stat"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(place)) as p:
         err = p.stderr.read()
         _, status, used = os.wait4(p.pid, 0)
         p.returncode = os.WEXITSTATUS(status)
@@ -258,7 +272,7 @@ def test_stream_closed_by_the_agent(peer, run):
 @pytest.mark.parametrize("mode", ["good", "quiet", "flood"])
 def test_stream_signal(peer, gcscope, place, mode, sig):
     peer(mode)
-    with subprocess.Popen([gcscope, "log"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(place)) as p:
+    with started([gcscope, "log"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(place)) as p:
         if mode == "quiet":
             wait_in_poll(p.pid)
         else:
@@ -267,6 +281,19 @@ def test_stream_signal(peer, gcscope, place, mode, sig):
         out, err = p.communicate(timeout=TIMEOUT)
         assert (p.returncode, err) == (0, b"")
         assert out.endswith(b"\n") or not out
+
+
+def test_interrupt_of_a_background_job(peer, gcscope, place):
+    """A shell starts `log &` with SIGINT ignored: kill -INT ends it all the same. Under nohup SIGHUP does not."""
+    peer("good")
+    ignore = lambda: [signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGHUP)]
+    with started([gcscope, "log"], stdout=subprocess.PIPE, env=environment(place), preexec_fn=ignore) as p:
+        p.stdout.readline()
+        p.send_signal(signal.SIGHUP)
+        assert p.stdout.readline() and p.stdout.readline() and p.poll() is None
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=TIMEOUT)
+        assert p.returncode == 0
 
 
 def wait_in_poll(pid):
@@ -285,7 +312,7 @@ def wait_in_poll(pid):
 def test_signal_while_nobody_reads(peer, gcscope, place):
     """A reader that has stopped reading holds up neither the signal nor the end."""
     peer("flood")
-    with subprocess.Popen([gcscope, "log"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(place)) as p:
+    with started([gcscope, "log"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(place)) as p:
         fd = p.stdout.fileno()
         size, end = -1, time.monotonic() + TIMEOUT
         while time.monotonic() < end:
@@ -306,7 +333,7 @@ def test_signal_while_nobody_reads(peer, gcscope, place):
 def test_reader_goes_away(peer, gcscope, place, mode):
     """Also when nothing comes that could be written: `gcscope log | head -0` ends."""
     peer(mode)
-    with subprocess.Popen([gcscope, "log"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(place)) as p:
+    with started([gcscope, "log"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(place)) as p:
         if mode == "quiet":
             wait_in_poll(p.pid)
         p.stdout.close()

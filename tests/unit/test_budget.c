@@ -133,8 +133,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(begins_with_a_second), cmocka_unit_test(debts_are_paid),
-		cmocka_unit_test(idleness_is_capped),	cmocka_unit_test(share_is_kept),
-		cmocka_unit_test(small_holds),		cmocka_unit_test(strange_clocks),
+		cmocka_unit_test(idleness_is_capped),   cmocka_unit_test(share_is_kept),
+		cmocka_unit_test(small_holds),          cmocka_unit_test(strange_clocks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

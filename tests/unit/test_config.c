@@ -120,8 +120,9 @@ static void interval(void **state)
 	bad("GCSCOPE_INTERVAL", ".");
 	bad("GCSCOPE_INTERVAL", "1.2.3");
 	bad("GCSCOPE_INTERVAL", "10s");
-	bad("GCSCOPE_INTERVAL", "99999999999999999999999999999999999999999999999999999999999999999999999999999999"
-				"99999999999999999999999999999999999999999999999999999999999999999999999999999999");
+	bad("GCSCOPE_INTERVAL",
+	    "99999999999999999999999999999999999999999999999999999999999999999999999999999999"
+	    "99999999999999999999999999999999999999999999999999999999999999999999999999999999");
 }
 
 static void log_settings(void **state)
@@ -235,10 +236,10 @@ static void complaints(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(defaults),	cmocka_unit_test(switches),
-		cmocka_unit_test(interval),	cmocka_unit_test(log_settings),
+		cmocka_unit_test(defaults),          cmocka_unit_test(switches),
+		cmocka_unit_test(interval),          cmocka_unit_test(log_settings),
 		cmocka_unit_test(cycles_and_budget), cmocka_unit_test(sizes),
-		cmocka_unit_test(parse_size),	cmocka_unit_test(complaints),
+		cmocka_unit_test(parse_size),        cmocka_unit_test(complaints),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

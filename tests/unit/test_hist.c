@@ -67,7 +67,7 @@ static void extremes(void **state)
 	assert_int_equal(gcs_hist_quantile(&h, -1), 0);
 	assert_int_equal(gcs_hist_quantile(&h, 7), UINT64_MAX);
 	assert_int_equal(gcs_hist_quantile(&h, 0.0 / h.bucket[1]), UINT64_MAX); /* NaN */
-	h.bucket[5] = UINT32_MAX; /* does not wrap */
+	h.bucket[5] = UINT32_MAX;                                               /* does not wrap */
 	gcs_hist_add_hot(&h, 5);
 	assert_int_equal(h.bucket[5], UINT32_MAX);
 }
@@ -82,7 +82,7 @@ static int by_value(const void *a, const void *b)
 /* Against the true quantiles of samples that spread over nine decades. */
 static void within_three_percent(void **state)
 {
-	static const double q[] = { 0.01, 0.25, 0.5, 0.9, 0.99, 0.999 };
+	static const double q[] = {0.01, 0.25, 0.5, 0.9, 0.99, 0.999};
 	static uint64_t sample[20000];
 	const size_t n = sizeof(sample) / sizeof(sample[0]);
 	size_t i, rank;

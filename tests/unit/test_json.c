@@ -94,8 +94,10 @@ static void strings(void **state)
 	check_string("", "\"\"");
 	check_string("a\"b\\c/d", "\"a\\\"b\\\\c/d\"");
 	check_string("\b\f\n\r\t\x01\x1f\x7f", "\"\\b\\f\\n\\r\\t\\u0001\\u001f\\u007f\"");
-	check_string("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x8d", "\"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x8d\"");
-	check_string("\xc2\x85\xc2\x9b\xe2\x80\xa8\xe2\x80\xa9\xc2\xa0", "\"\\u0085\\u009b\\u2028\\u2029\xc2\xa0\"");
+	check_string("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x8d",
+		     "\"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x90\x8d\"");
+	check_string("\xc2\x85\xc2\x9b\xe2\x80\xa8\xe2\x80\xa9\xc2\xa0",
+		     "\"\\u0085\\u009b\\u2028\\u2029\xc2\xa0\"");
 }
 
 #define BAD "\xef\xbf\xbd"
@@ -112,9 +114,9 @@ static void broken_utf8(void **state)
 	check_string("\xe2\x82(", "\"" BAD "(\"");
 	check_string("\xf0\x9f\x90", "\"" BAD "\"");
 	check_string("\xf0\x9f\x90\"", "\"" BAD "\\\"\"");
-	check_string("\xc0\xaf", "\"" BAD BAD "\"");		    /* overlong */
-	check_string("\xe0\x80\xaf", "\"" BAD BAD BAD "\"");	    /* overlong */
-	check_string("\xed\xa0\x80", "\"" BAD BAD BAD "\"");	    /* surrogate */
+	check_string("\xc0\xaf", "\"" BAD BAD "\"");                 /* overlong */
+	check_string("\xe0\x80\xaf", "\"" BAD BAD BAD "\"");         /* overlong */
+	check_string("\xed\xa0\x80", "\"" BAD BAD BAD "\"");         /* surrogate */
 	check_string("\xf4\x90\x80\x80", "\"" BAD BAD BAD BAD "\""); /* above U+10FFFF */
 	check_string(BAD, "\"" BAD "\"");
 	gcs_json_object(&j, NULL);

@@ -124,7 +124,7 @@ static void refuses_others(void **state)
 
 static void start_times(void **state)
 {
-	static const char *const name[] = { "a) b (c", "1 2 3 4 5", ") R 1", "" };
+	static const char *const name[] = {"a) b (c", "1 2 3 4 5", ") R 1", ""};
 	unsigned long long self = gcs_start_time(getpid()), child;
 	pid_t pid;
 	int i, fds[2];
@@ -179,10 +179,12 @@ static void socket_names(void **state)
 
 static void bad_socket_names(void **state)
 {
-	static const char *const name[] = { "",		  "1.sock",    "1-.sock",  "-1.sock",	  "1-2.sock2",
-					    "1-2",	  "01-2.sock", "1-02.sock", "+1-2.sock",  " 1-2.sock",
-					    "1-2.sock ",  "0-2.sock",  "1--2.sock", "a1-2.sock",  "2147483648-2.sock",
-					    "1-99999999999999999999.sock", "..", "1-2.sock/x" };
+	static const char *const name[] = {
+		"",          "1.sock",    "1-.sock",           "-1.sock",
+		"1-2.sock2", "1-2",       "01-2.sock",         "1-02.sock",
+		"+1-2.sock", " 1-2.sock", "1-2.sock ",         "0-2.sock",
+		"1--2.sock", "a1-2.sock", "2147483648-2.sock", "1-99999999999999999999.sock",
+		"..",        "1-2.sock/x"};
 	unsigned long long start = 9;
 	pid_t pid = 9;
 	size_t i;

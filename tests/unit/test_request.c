@@ -144,8 +144,8 @@ static void numbers(void **state)
 
 static void unknown_keys(void **state)
 {
-	static const char *const known[] = { "limit", "sort", NULL };
-	static const char *const none[] = { NULL };
+	static const char *const known[] = {"limit", "sort", NULL};
+	static const char *const none[] = {NULL};
 
 	(void)state;
 	assert_int_equal(parse("census sort=x limit=1"), 0);
@@ -173,9 +173,8 @@ static void topics(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(well_formed),	   cmocka_unit_test(decoding),
-		cmocka_unit_test(malformed),	   cmocka_unit_test(number_of_pairs),
-		cmocka_unit_test(numbers),	   cmocka_unit_test(unknown_keys),
+		cmocka_unit_test(well_formed),     cmocka_unit_test(decoding), cmocka_unit_test(malformed),
+		cmocka_unit_test(number_of_pairs), cmocka_unit_test(numbers),  cmocka_unit_test(unknown_keys),
 		cmocka_unit_test(topics),
 	};
 

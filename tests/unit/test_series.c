@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guards against: a history that differs from what was put in, at either resolution, in gaps, around the edges
- * of slots and windows, or after something was dropped; more memory than max_bytes; the wrong types dropped.
+ * Guards against: a history that differs from what was put in, at either resolution, in gaps, around the
+ * edges of slots and windows, or after something was dropped; more memory than max_bytes; the wrong types
+ * dropped.
  *
  * A plain copy of everything (struct model) says what each reading must be.
  */
@@ -63,7 +64,7 @@ static size_t expected(const struct model *m)
 	while (m->t[first] < now - GCS_SERIES_HOUR_NS)
 		first++;
 	for (i = 0; i < first; i = end) {
-		struct gcs_point p = { 0, UINT64_MAX, UINT64_MAX };
+		struct gcs_point p = {0, UINT64_MAX, UINT64_MAX};
 
 		for (end = i; end < m->n && m->t[end] / SLOT == m->t[i] / SLOT; end++) {
 			p.t_ns = m->t[end];
@@ -74,7 +75,7 @@ static size_t expected(const struct model *m)
 			want[k++] = p;
 	}
 	for (j = first; j < m->n; j++)
-		want[k++] = (struct gcs_point){ m->t[j], m->count[j], m->bytes[j] };
+		want[k++] = (struct gcs_point){m->t[j], m->count[j], m->bytes[j]};
 	return k;
 }
 
@@ -88,9 +89,10 @@ static void compare(size_t n, size_t nwant)
 		const struct gcs_point *w = &want[nwant - n + i];
 
 		if (got[i].t_ns != w->t_ns || got[i].count != w->count || got[i].bytes != w->bytes)
-			fail_msg("point %zu of %zu: %lld %llu %llu, not %lld %llu %llu", i, n, (long long)got[i].t_ns,
-				 (unsigned long long)got[i].count, (unsigned long long)got[i].bytes,
-				 (long long)w->t_ns, (unsigned long long)w->count, (unsigned long long)w->bytes);
+			fail_msg("point %zu of %zu: %lld %llu %llu, not %lld %llu %llu", i, n,
+				 (long long)got[i].t_ns, (unsigned long long)got[i].count,
+				 (unsigned long long)got[i].bytes, (long long)w->t_ns,
+				 (unsigned long long)w->count, (unsigned long long)w->bytes);
 	}
 }
 
@@ -303,8 +305,8 @@ static void memory_of_a_day(void **state)
 }
 
 /*
- * A bound that is far too small: it is kept at every moment, and whatever can still be read is true. Types that
- * moved once go before those that move always.
+ * A bound that is far too small: it is kept at every moment, and whatever can still be read is true. Types
+ * that moved once go before those that move always.
  */
 static void pressure(size_t max, int types, int busy, int censuses, bool expect_drops)
 {

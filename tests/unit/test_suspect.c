@@ -600,7 +600,7 @@ static double believed(void (*pattern)(void), int runs)
 		seed = (uint64_t)run * 0x9E3779B97F4A7C15ull;
 		pattern();
 		to_points(run % 2 ? S / 4 : 10 * S);
-		for (i = settled; i < n; i += n > 300 && i + 7 < n ? 7 : 1) {
+		for (i = settled; i<n; i += n> 300 && i + 7 < n ? 7 : 1) {
 			for (known = 0; known < nfull && full_ns[known] <= point[i].t_ns; known++)
 				;
 			gcs_suspect_judge(point, (size_t)i + 1, full_ns, known, &v);
@@ -616,44 +616,46 @@ static const struct {
 	const char *name;
 	void (*pattern)(void);
 	double wrong; /* allowed, in thousandths */
-} leaks[] = {
-	{ "steady", steady, 0 },
-	{ "after start-up", after_startup, 0 },
-	{ "after a burst", after_a_burst, 0 },
-	{ "with noise", with_noise, 0 },
-	{ "every third census", every_third_census, 0 },
-	{ "slow in a crowd", slow_in_a_crowd, 0 },
-	{ "beneath teeth", beneath_teeth, 30 },
-	{ "beneath few teeth", beneath_few_teeth, 20 },
-	{ "after a flat hour", after_a_flat_hour, 5 },
-	{ "in bursts", in_bursts, 0 },
-	{ "load ended", load_ended, 0 },
-	{ "daily", daily, 60 },
-	{ "daily rate", daily_rate, 250 }, /* in the evening it slows down like a cache that is full */
-	{ "one long list", one_long_list, 0 },
-}, others[] = {
-	{ "lru cache", lru_cache, 0 },
-	{ "lru of any size", lru_of_any_size, 0 },
-	{ "cache that saturates", cache_that_saturates, 0.5 },
-	{ "saw-tooth", saw_tooth, 0 },
-	{ "saw-tooth in step", saw_tooth_in_step, 0 },
-	{ "four teeth", four_teeth, 0 },
-	{ "uneven teeth", uneven_teeth, 0 },
-	{ "ttl cache", ttl_cache, 0 },
-	{ "thread pool", thread_pool, 1 },
-	{ "cancelled timers", cancelled_timers, 0 },
-	{ "warm-up", warm_up, 0 },
-	{ "bounded walk", bounded_walk, 10 },
-	{ "short walk", short_walk, 20 },
-	{ "noise only", noise_only, 0.5 },
-	{ "steps", steps, 0 },
-	{ "cyclic garbage", cyclic_garbage, 0 },
-	{ "cyclic garbage and collections", cyclic_garbage_and_collections, 0 },
-	{ "busy days", busy_days, 0 },
-	{ "on and off", on_and_off, 0 },
-	{ "dictionary that fills", dictionary_that_fills, 0 },
-	{ "list that fills", list_that_fills, 0 },
-	{ "batch list", batch_list, 0 },
+} leaks[] =
+	{
+		{"steady", steady, 0},
+		{"after start-up", after_startup, 0},
+		{"after a burst", after_a_burst, 0},
+		{"with noise", with_noise, 0},
+		{"every third census", every_third_census, 0},
+		{"slow in a crowd", slow_in_a_crowd, 0},
+		{"beneath teeth", beneath_teeth, 30},
+		{"beneath few teeth", beneath_few_teeth, 20},
+		{"after a flat hour", after_a_flat_hour, 5},
+		{"in bursts", in_bursts, 0},
+		{"load ended", load_ended, 0},
+		{"daily", daily, 60},
+		{"daily rate", daily_rate, 250}, /* in the evening it slows down like a cache that is full */
+		{"one long list", one_long_list, 0},
+},
+  others[] = {
+	  {"lru cache", lru_cache, 0},
+	  {"lru of any size", lru_of_any_size, 0},
+	  {"cache that saturates", cache_that_saturates, 0.5},
+	  {"saw-tooth", saw_tooth, 0},
+	  {"saw-tooth in step", saw_tooth_in_step, 0},
+	  {"four teeth", four_teeth, 0},
+	  {"uneven teeth", uneven_teeth, 0},
+	  {"ttl cache", ttl_cache, 0},
+	  {"thread pool", thread_pool, 1},
+	  {"cancelled timers", cancelled_timers, 0},
+	  {"warm-up", warm_up, 0},
+	  {"bounded walk", bounded_walk, 10},
+	  {"short walk", short_walk, 20},
+	  {"noise only", noise_only, 0.5},
+	  {"steps", steps, 0},
+	  {"cyclic garbage", cyclic_garbage, 0},
+	  {"cyclic garbage and collections", cyclic_garbage_and_collections, 0},
+	  {"busy days", busy_days, 0},
+	  {"on and off", on_and_off, 0},
+	  {"dictionary that fills", dictionary_that_fills, 0},
+	  {"list that fills", list_that_fills, 0},
+	  {"batch list", batch_list, 0},
 };
 
 static void leaks_are_found(void **state)
@@ -704,7 +706,8 @@ static void grow(int points)
 	int i;
 
 	for (i = 0; i < points; i++)
-		point[i] = (struct gcs_point){ 5 * S + i * S / 4, 100 + 3 * (uint64_t)i, 50 * (100 + 3 * (uint64_t)i) };
+		point[i] = (struct gcs_point){5 * S + i * S / 4, 100 + 3 * (uint64_t)i,
+					      50 * (100 + 3 * (uint64_t)i)};
 }
 
 static void levels(void **state)
@@ -719,7 +722,7 @@ static void levels(void **state)
 
 		assert_int_equal(c, i < 8 ? GCS_NO_SUSPECT : i < 16 ? GCS_WATCH : GCS_LIKELY);
 	}
-	/* A full collection makes it certain, if it is within the second half and was early enough to be seen. */
+	/* A full collection makes it certain, if within the second half and early enough to be seen. */
 	fulls[0] = point[10].t_ns + 1;
 	fulls[1] = point[35].t_ns + 1;
 	assert_int_equal(judge(40, fulls, 1).confidence, GCS_LIKELY);
@@ -730,7 +733,7 @@ static void levels(void **state)
 
 static void evidence(void **state)
 {
-	int64_t fulls[] = { 1 * S, 6 * S, 12 * S, 14 * S, 99 * S };
+	int64_t fulls[] = {1 * S, 6 * S, 12 * S, 14 * S, 99 * S};
 	struct gcs_verdict v;
 
 	(void)state;
@@ -777,25 +780,25 @@ static void too_little(void **state)
 
 	(void)state;
 	for (i = 0; i < 60; i++)
-		point[i] = (struct gcs_point){ i * S, 10 + (uint64_t)(i / 9), 1000 };
+		point[i] = (struct gcs_point){i * S, 10 + (uint64_t)(i / 9), 1000};
 	assert_int_equal(judge(60, NULL, 0).confidence, GCS_NO_SUSPECT);
 	for (i = 0; i < 60; i++)
-		point[i] = (struct gcs_point){ 5 * S, (uint64_t)i, 0 }; /* no time passes */
+		point[i] = (struct gcs_point){5 * S, (uint64_t)i, 0}; /* no time passes */
 	assert_int_equal(judge(60, NULL, 0).confidence, GCS_NO_SUSPECT);
 	for (i = 0; i < 60; i++)
-		point[i] = (struct gcs_point){ i * S, 0, 0 };
+		point[i] = (struct gcs_point){i * S, 0, 0};
 	assert_int_equal(judge(60, NULL, 0).confidence, GCS_NO_SUSPECT);
 }
 
-/* Two steps that took a few censuses each, the second a moment ago: much of the time went up, but not a leak. */
+/* Two steps that took a few censuses each, the second a moment ago. */
 static void two_slow_steps(void **state)
 {
-	static const int height[] = { 1026, 2052, 3078 };
+	static const int height[] = {1026, 2052, 3078};
 	int i, first = 16, second = 31;
 
 	(void)state;
 	for (i = 0; i < 45; i++) {
-		point[i] = (struct gcs_point){ i * S / 4, 100, 6400 };
+		point[i] = (struct gcs_point){i * S / 4, 100, 6400};
 		if (i >= first)
 			point[i].count += (uint64_t)height[lesser(i - first, 2) > 1 ? 2 : i - first];
 		if (i >= second)
@@ -820,8 +823,9 @@ static void arbitrary_input(void **state)
 		size = whole(0, 100);
 		for (i = 0; i < size; i++) {
 			t += whole(0, 3) ? whole(0, 5) : (int64_t)(rnd() * 1e15);
-			point[i] = (struct gcs_point){ t, whole(0, 2) ? (uint64_t)whole(0, 1000) : UINT64_MAX >> whole(0, 63),
-						       UINT64_MAX >> whole(0, 63) };
+			point[i] = (struct gcs_point){
+				t, whole(0, 2) ? (uint64_t)whole(0, 1000) : UINT64_MAX >> whole(0, 63),
+				UINT64_MAX >> whole(0, 63)};
 			full_ns[i] = t + whole(-3, 3);
 		}
 		gcs_suspect_judge(point, (size_t)size, full_ns, (size_t)size, &v);
