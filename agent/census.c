@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "hook.h"
 #include "peek.h"
 #include "sizes.h"
@@ -57,14 +57,6 @@ static struct gcs_census {
 struct cursor {
 	struct gcs_gc_head *front, *back;
 };
-
-static int64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
 
 static inline bool is_head(const struct gcs_gc_head *g)
 {
@@ -210,7 +202,8 @@ enum walk { WALK_ON, WALK_THROUGH, WALK_UNKNOWN_TYPE };
  * stands before back. checked: a collection may have moved objects to another list, so that the chains
  * need not meet; else only the list's own emptiness is looked for.
  */
-static inline __attribute__((always_inline)) enum walk walk_chains(struct cursor *k, uint32_t n, bool may_add, bool checked)
+static inline __attribute__((always_inline)) enum walk
+walk_chains(struct cursor *k, uint32_t n, bool may_add, bool checked)
 {
 	struct gcs_gc_head *f = k->front, *b = k->back;
 
@@ -281,9 +274,9 @@ static uint64_t collections_now(void)
 	return n;
 }
 
-static void begin(void)
+static void begin(bool may_add)
 {
-	gcs_types_begin(&census.types);
+	gcs_types_begin(&census.types, may_add);
 	census.result.frozen = census.result.unnamed = 0;
 	census.list = 0;
 	census.in_list = census.moved = false;
@@ -320,12 +313,12 @@ bool gcs_census_ready(void)
 	return get_state() == READY;
 }
 
-static void start(void)
+static void start(bool may_add)
 {
 	memset(&census.result, 0, sizeof(census.result));
 	census.losses = 0;
-	census.began_ns = now_ns();
-	begin();
+	census.began_ns = gcs_now_ns();
+	begin(may_add);
 }
 
 bool gcs_census_start(void)
@@ -362,7 +355,7 @@ static bool next_list(void)
 static void finish(void)
 {
 	census.result.frozen = counted() - census.result.frozen;
-	census.result.taken_ns = now_ns();
+	census.result.taken_ns = gcs_now_ns();
 	census.result.wall_ns = (uint64_t)(census.result.taken_ns - census.began_ns);
 	census.result.exact = census.result.slices <= 1 || collections_now() == census.collections;
 	set_state(READY);
@@ -378,7 +371,7 @@ static void restart_if_reordered(void)
 		return;
 	}
 	census.result.restarts++;
-	begin();
+	begin(true);
 }
 
 /* The place to go on from. False: given up. */
@@ -388,7 +381,7 @@ static bool find_place(struct cursor *k)
 		census.result.restarts++;
 		if (++census.losses > LOSSES_MAX)
 			return false;
-		begin();
+		begin(true);
 	}
 	if (!census.in_list)
 		*k = whole_list(census.list);
@@ -398,7 +391,7 @@ static bool find_place(struct cursor *k)
 
 enum gcs_census_step gcs_census_slice_gil(void)
 {
-	int64_t hard = now_ns() + HARD_LIMIT_NS;
+	int64_t hard = gcs_now_ns() + HARD_LIMIT_NS;
 	uint32_t left = census.steps;
 	enum walk w = WALK_ON;
 	struct cursor k;
@@ -408,7 +401,7 @@ enum gcs_census_step gcs_census_slice_gil(void)
 	if (gcs_hook_collecting())
 		return GCS_CENSUS_BUSY;
 	if (census.list < 0)
-		start();
+		start(true);
 	restart_if_reordered();
 	if (collections_now() != census.collections || !gcs_hook_present_gil())
 		census.moved = true;
@@ -417,7 +410,7 @@ enum gcs_census_step gcs_census_slice_gil(void)
 		set_state(IDLE);
 		return GCS_CENSUS_FAILED;
 	}
-	while (w == WALK_ON && left && now_ns() < hard) {
+	while (w == WALK_ON && left && gcs_now_ns() < hard) {
 		w = walk(&k, CLOCK_EVERY);
 		left -= left < CLOCK_EVERY ? left : CLOCK_EVERY;
 		if (w == WALK_THROUGH && next_list()) {
@@ -461,27 +454,13 @@ void gcs_census_held(uint64_t wall_ns, uint64_t cpu_ns)
 	census.calibrated |= over;
 }
 
-void gcs_census_abort(void)
-{
-	if (get_state() == RUNNING)
-		set_state(IDLE);
-}
-
-static int64_t realtime_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
-
 void gcs_census_take(struct gcs_census_result *out)
 {
 	struct gcs_census_result *r = &census.result;
 
 	r->objects = r->unnamed;
 	r->bytes = 0;
-	r->realtime_ns = realtime_ns();
+	r->realtime_ns = gcs_realtime_ns();
 	gcs_series_begin(census.series, r->taken_ns);
 	for (uint32_t i = 0; i <= census.types.mask; i++) {
 		const struct gcs_type_entry *e = &census.types.entry[i];
@@ -509,15 +488,15 @@ void gcs_census_welcome(int64_t from_ns, uint64_t expected_ns)
 /* The whole heap in one go, if it turns out as small as expected and holds no type that is new. */
 static bool take_at_once(void)
 {
-	int64_t hard = now_ns() + HARD_LIMIT_NS;
+	int64_t hard = gcs_now_ns() + HARD_LIMIT_NS;
 
-	start();
+	start(false);
 	do {
 		struct cursor k = whole_list(census.list);
 		enum walk w;
 
 		while ((w = walk_chains(&k, CLOCK_EVERY, false, false)) == WALK_ON)
-			if (now_ns() > hard)
+			if (gcs_now_ns() > hard)
 				break;
 		measure_pending();
 		if (w != WALK_THROUGH)
@@ -534,7 +513,7 @@ void gcs_census_after_collection_gil(void)
 
 	if (__atomic_load_n(&census.expected_ns, __ATOMIC_RELAXED) > IN_CALLBACK_NS)
 		return;
-	began = now_ns();
+	began = gcs_now_ns();
 	if (began < __atomic_load_n(&census.welcome_ns, __ATOMIC_RELAXED) ||
 	    !__atomic_compare_exchange_n(&census.state, &idle, RUNNING, false, __ATOMIC_ACQ_REL,
 					 __ATOMIC_ACQUIRE))
@@ -544,6 +523,6 @@ void gcs_census_after_collection_gil(void)
 		set_state(IDLE);
 		return;
 	}
-	census.result.held_ns = census.result.cpu_ns = (uint64_t)(now_ns() - began);
+	census.result.held_ns = census.result.cpu_ns = (uint64_t)(gcs_now_ns() - began);
 	finish();
 }

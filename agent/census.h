@@ -63,8 +63,6 @@ bool gcs_census_start(void);
  */
 enum gcs_census_step gcs_census_slice_gil(void);
 void gcs_census_held(uint64_t wall_ns, uint64_t cpu_ns);
-/* Forgets a running census. */
-void gcs_census_abort(void);
 
 /* When ready: moves the counts into the series (one begin..end) and tells the totals. */
 void gcs_census_take(struct gcs_census_result *out);

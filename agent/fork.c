@@ -7,7 +7,6 @@
 
 #include "api.h"
 #include "attach.h"
-#include "census.h"
 #include "disabled.h"
 #include "gil.h"
 #include "hook.h"
@@ -68,7 +67,8 @@ static void on_child(void)
 	bool begin_anew = waiting_ended;
 
 	epoch++;
-	waiting_ended = false;
+	depth = 0;
+	stopping = restart_due = waiting_ended = false;
 	gcs_gil_forget();
 	gcs_thread_forget();
 	gcs_collect_forget();
@@ -171,8 +171,6 @@ static PyObject *after_in_child(PyObject *self, PyObject *arg)
 {
 	(void)self;
 	(void)arg;
-	depth = 0;
-	stopping = restart_due = false;
 	if (child_pending)
 		begin_child_gil();
 	return none();

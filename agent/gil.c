@@ -17,24 +17,6 @@ static int64_t began_ns, began_cpu_ns;
 static bool inside;   /* holds the GIL or waits for it; seq_cst: a Dekker pair with held_off */
 static bool held_off; /* a fork is under way; seq_cst */
 
-static int64_t clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
-
-int64_t gcs_now_ns(void)
-{
-	return clock_ns(CLOCK_MONOTONIC);
-}
-
-int64_t gcs_realtime_ns(void)
-{
-	return clock_ns(CLOCK_REALTIME);
-}
-
 void gcs_gil_init(double budget_percent)
 {
 	memset(&gcs_gil, 0, sizeof(gcs_gil));
@@ -64,13 +46,13 @@ bool gcs_gil_take(void)
 		have_state = true;
 	}
 	began_ns = gcs_now_ns();
-	began_cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	began_cpu_ns = gcs_thread_cpu_ns();
 	return true;
 }
 
 void gcs_gil_drop(void)
 {
-	uint64_t cpu = (uint64_t)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - began_cpu_ns);
+	uint64_t cpu = (uint64_t)(gcs_thread_cpu_ns() - began_cpu_ns);
 	int64_t now = gcs_now_ns();
 	uint64_t held = (uint64_t)(now - began_ns);
 

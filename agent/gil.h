@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "budget.h"
+#include "clock.h"
 #include "hist.h"
 
 struct gcs_gil_stats { /* the agent's thread's */
@@ -40,8 +41,5 @@ void gcs_gil_hold_off(void);
 bool gcs_gil_inside(void); /* the agent's thread has the GIL or waits for it */
 void gcs_gil_allow(void);
 void gcs_gil_forget(void); /* in a forked child: the thread and its state are not here */
-
-int64_t gcs_now_ns(void);      /* CLOCK_MONOTONIC */
-int64_t gcs_realtime_ns(void); /* CLOCK_REALTIME */
 
 #endif

@@ -4,10 +4,10 @@
 
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "census.h"
+#include "clock.h"
 #include "fork.h"
 #include "frame.h"
 
@@ -29,14 +29,6 @@ static struct {
 	int64_t start_ns;
 	char where[GCS_AT_MAX];
 } current;
-
-static int64_t clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return ts.tv_sec * 1000000000ll + ts.tv_nsec;
-}
 
 static void add_hot(uint64_t *counter, uint64_t n)
 {
@@ -94,7 +86,7 @@ static void on_stop(PyObject *info, int64_t now)
 		return;
 	e->start_ns = current.start_ns;
 	e->pause_ns = pause;
-	e->realtime_ns = clock_ns(CLOCK_REALTIME);
+	e->realtime_ns = gcs_realtime_ns();
 	e->collected = collected;
 	e->uncollectable = uncollectable;
 	e->generation = g;
@@ -113,16 +105,16 @@ static PyObject *on_gc(PyObject *self, PyObject *const *args, Py_ssize_t n)
 	(void)self;
 	if (quiesced || n != 2)
 		goto out;
-	begin = clock_ns(CLOCK_MONOTONIC);
+	begin = gcs_now_ns();
 	if (py.PyUnicode_ReadChar(args[0], 2) == 'a') {
 		gcs_fork_late_start_gil();
 		on_start(args[1]);
-		end = current.start_ns = clock_ns(CLOCK_MONOTONIC);
+		end = current.start_ns = gcs_now_ns();
 	} else if (current.on) {
 		on_stop(args[1], begin);
 		if (current.generation == GCS_GENERATIONS - 1)
 			gcs_census_after_collection_gil();
-		end = clock_ns(CLOCK_MONOTONIC);
+		end = gcs_now_ns();
 	} else {
 		goto out; /* installed in the middle of a collection */
 	}

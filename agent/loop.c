@@ -9,12 +9,12 @@
 
 #include "answers.h"
 #include "attach.h"
+#include "clock.h"
 #include "disabled.h"
 #include "events.h"
 #include "gil.h"
 #include "logfile.h"
 #include "peek.h"
-#include "process.h"
 #include "runtime.h"
 #include "server.h"
 #include "thread.h"
@@ -37,7 +37,7 @@ static struct {
 
 uint64_t gcs_loop_cpu_ns(void)
 {
-	return loop.cpu_ns + gcs_process_thread_cpu_ns();
+	return loop.cpu_ns + (uint64_t)gcs_thread_cpu_ns();
 }
 
 static int64_t min64(int64_t a, int64_t b)
@@ -210,18 +210,17 @@ static void begin(void)
 	int64_t now = gcs_now_ns();
 
 	gcs_log_open();
-	if (loop.next_census_ns < now || loop.pid != getpid())
-		loop.next_census_ns = now + min64(gcs_config.interval_ns, 1000000000);
-	if (loop.pid != getpid())
+	if (loop.pid != getpid()) {
 		loop.cpu_ns = 0;
+		loop.next_census_ns = now + min64(gcs_config.interval_ns, 1000000000);
+	}
 	loop.pid = getpid();
 	loop.next_sweep_ns = now + SWEEP_NS;
 }
 
-/* A fork is coming (our sockets travel) or the end. */
+/* A fork is coming (our sockets travel, a census under way goes on afterwards) or the end. */
 static void end(void)
 {
-	gcs_census_abort();
 	gcs_gil_leave();
 	if (gcs_thread_keeps())
 		gcs_thread_ncarried = gcs_server_descriptors(gcs_thread_carried);
@@ -229,7 +228,7 @@ static void end(void)
 		gcs_server_close();
 	gcs_log_close();
 	gcs_peek_close();
-	loop.cpu_ns += gcs_process_thread_cpu_ns();
+	loop.cpu_ns += (uint64_t)gcs_thread_cpu_ns();
 }
 
 void gcs_loop_run(void)

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Reads at most size - 1 bytes and ends them; the length, 0 when there is nothing to read. */
@@ -66,12 +65,4 @@ void gcs_process_command(char *out, size_t size)
 	for (size_t i = 0; i < n; i++)
 		if (!out[i])
 			out[i] = ' ';
-}
-
-uint64_t gcs_process_thread_cpu_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }

@@ -18,6 +18,5 @@ struct gcs_process {
 void gcs_process_read(struct gcs_process *out);
 /* The command line, its words joined by blanks, cut to size. */
 void gcs_process_command(char *out, size_t size);
-uint64_t gcs_process_thread_cpu_ns(void); /* of the calling thread */
 
 #endif

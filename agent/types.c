@@ -77,13 +77,14 @@ static int rehash(struct gcs_types *t, uint32_t capacity)
 	t->met = met;
 	t->mask = capacity - 1;
 	t->used = used;
+	t->shed = t->epoch;
 	return 0;
 }
 
-void gcs_types_begin(struct gcs_types *t)
+void gcs_types_begin(struct gcs_types *t, bool may_add)
 {
 	t->epoch++;
-	if (t->epoch % FORGET_AFTER == 0)
+	if (may_add && t->epoch >= t->shed + FORGET_AFTER)
 		rehash(t, t->mask + 1); /* without memory the stale ones stay: harmless */
 	memset(t->met, 0, 2 * ((size_t)t->mask + 1) * sizeof(*t->met));
 }

@@ -42,12 +42,16 @@ struct gcs_types {
 	uint32_t mask;  /* capacity - 1 */
 	uint32_t used;
 	uint32_t epoch; /* of the census under way */
+	uint32_t shed;  /* the epoch of the last shedding */
 };
 
 int gcs_types_init(struct gcs_types *t); /* 0 or -ENOMEM */
 void gcs_types_fini(struct gcs_types *t);
-/* A new census: all counts are as if zero. Sheds entries of types not met for long. */
-void gcs_types_begin(struct gcs_types *t);
+/*
+ * A new census: all counts are as if zero. Sheds, now and then, entries of types not met for long (where
+ * memory may be had: may_add).
+ */
+void gcs_types_begin(struct gcs_types *t, bool may_add);
 /*
  * The entry of a type, ready to be counted in this census. NULL: no memory, or (may_add false) a type
  * that is new or changed. With the GIL.
