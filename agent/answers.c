@@ -224,22 +224,27 @@ static const char *do_history(struct gcs_client *c, const struct gcs_request *r)
 {
 	const char *type = gcs_request_get(r, "type");
 	int32_t id = type ? gcs_series_find(gcs_rt->series, type) : -1;
+	unsigned long limit = 0;
 	struct gcs_point *p;
 	struct gcs_json j;
 	size_t n;
 
 	if (!type)
 		return "history needs type=NAME";
+	if (gcs_request_uint(r, "limit", 0, 1000000, &limit))
+		return "limit is a number from 0 to 1000000";
+	if (!limit || limit > HISTORY_POINTS)
+		limit = HISTORY_POINTS;
 	if (id < 0) {
 		gcs_answer_error(&c->out, GCS_ERR_NOT_FOUND, "no census has met a type of that name");
 		return NULL;
 	}
-	p = gcs_mem_alloc(HISTORY_POINTS * sizeof(*p));
+	p = gcs_mem_alloc(limit * sizeof(*p));
 	if (!p) {
 		gcs_answer_error(&c->out, GCS_ERR_NO_MEMORY, "GCSCOPE_MEMORY is used up");
 		return NULL;
 	}
-	n = gcs_series_read(gcs_rt->series, id, 0, p, HISTORY_POINTS);
+	n = gcs_series_read(gcs_rt->series, id, 0, p, limit);
 	open_answer(&j, &c->out, GCS_SCHEMA("history"));
 	gcs_json_str(&j, "type", type);
 	gcs_json_array(&j, "points");
@@ -432,6 +437,7 @@ static void write_agent(struct gcs_json *j)
 	gcs_json_str(j, "version", GCS_VERSION);
 	gcs_json_double(j, "uptime_s", seconds((uint64_t)(gcs_now_ns() - gcs_rt->attached_ns)));
 	gcs_json_u64(j, "cpu_ns", gcs_loop_cpu_ns());
+	gcs_json_u64(j, "attach_ns", gcs_attach_ns());
 	gcs_json_u64(j, "gil_held_ns", gcs_gil.held_ns);
 	gcs_json_u64(j, "max_gil_hold_ns", gcs_gil.hold.max);
 	gcs_json_u64(j, "max_gil_hold_cpu_ns", gcs_gil.max_cpu_ns);
@@ -537,7 +543,7 @@ static const struct verb {
 	{GCS_VERB_CENSUS, {"limit", "sort", "cached", NULL}, do_census},
 	{GCS_VERB_SUSPECTS, {"limit", NULL}, do_suspects},
 	{GCS_VERB_COLLECT, {"generation", NULL}, do_collect},
-	{GCS_VERB_HISTORY, {"type", NULL}, do_history},
+	{GCS_VERB_HISTORY, {"type", "limit", NULL}, do_history},
 	{GCS_VERB_SUBSCRIBE, {"topics", NULL}, do_subscribe},
 	{GCS_VERB_UNSUBSCRIBE, {"topics", NULL}, do_unsubscribe},
 };

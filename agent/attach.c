@@ -17,13 +17,13 @@
 #define POLL_FAST_NS 500000         /* while the interpreter may be starting */
 #define POLL_SLOW_NS 20000000       /* a CPython that is not used for now */
 #define FAST_FOR_NS 2000000000ll
-#define PENDING_FOR_NS 300000000ll  /* then the main thread is taken to be blocked */
 #define COLLECT_FOR_NS 1000000000ll
 
 enum attach_state { NOT_YET, ATTACHED, FAILED };
 
 static enum attach_state state; /* atomic; changed with the GIL */
 static bool loaded;
+static uint64_t attach_ns;
 static PyObject *gc_isenabled, *gc_collect, *sys_blocks;
 
 bool gcs_attached(void)
@@ -57,22 +57,25 @@ static PyObject *function(PyObject *module, const char *name)
 	return f;
 }
 
-static enum attach_state attach_gil(void)
+static bool keep_functions(PyObject *gc)
 {
-	PyObject *gc = import_quietly("gc"), *sys = import_quietly("sys"), *total;
+	PyObject *sys = import_quietly("sys"), *total = function(sys, "gettotalrefcount");
 
+	py.debug = total != NULL;
 	gc_isenabled = function(gc, "isenabled");
 	gc_collect = function(gc, "collect");
 	sys_blocks = function(sys, "getallocatedblocks");
-	total = function(sys, "gettotalrefcount");
-	py.debug = total != NULL;
 	if (total)
 		py.Py_DecRef(total);
-	if (!gc_isenabled || !gc_collect) {
-		gcs_disable("agent", "the gc module has not the functions that it should have");
-		return FAILED;
-	}
-	gcs_layout_probe_gil(gc);
+	if (sys)
+		py.Py_DecRef(sys);
+	return gc_isenabled && gc_collect;
+}
+
+static enum attach_state attach_gil(PyObject *gc)
+{
+	if (!gcs_layout_probe_gil(gc))
+		return NOT_YET;
 	gcs_frame_probe_gil();
 	if (!gcs_layout.lists)
 		gcs_disable("census", "the collector's lists cannot be walked here");
@@ -87,17 +90,40 @@ static enum attach_state attach_gil(void)
 	return gcs_fork_install_gil() ? FAILED : ATTACHED;
 }
 
-static int attach_once(void *unused)
+static void call(PyObject *f)
 {
-	(void)unused;
-	if (state == NOT_YET)
-		__atomic_store_n(&state, attach_gil(), __ATOMIC_RELEASE);
-	return 0;
+	PyObject *r = f ? py.PyObject_CallObject(f, NULL) : NULL;
+
+	if (r)
+		py.Py_DecRef(r);
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
 }
 
-static enum attach_state state_now(void)
+/* What attaching allocates must not begin a collection here: finalizers belong to the application's threads. */
+static enum attach_state attach_quietly_gil(void)
 {
-	return __atomic_load_n(&state, __ATOMIC_ACQUIRE);
+	PyObject *gc = import_quietly("gc"), *enable, *disable;
+	enum attach_state result;
+	bool was_enabled;
+
+	if (!gc || !keep_functions(gc)) {
+		gcs_disable("agent", "the gc module has not the functions that it should have");
+		return FAILED;
+	}
+	enable = function(gc, "enable");
+	disable = function(gc, "disable");
+	was_enabled = gcs_attach_gc_enabled_gil();
+	if (was_enabled)
+		call(disable);
+	result = attach_gil(gc);
+	if (was_enabled)
+		call(enable);
+	PyObject *const drop[] = {gc, enable, disable};
+	for (size_t i = 0; i < sizeof(drop) / sizeof(drop[0]); i++)
+		if (drop[i])
+			py.Py_DecRef(drop[i]);
+	return result;
 }
 
 int gcs_attach_load(void *handle)
@@ -138,25 +164,26 @@ static bool wait_for_interpreter(void)
 
 bool gcs_attach_wait(void)
 {
-	int64_t asked;
-
-	if (gcs_attached())
-		return true; /* this process is a forked child of an attached one */
+	if (state != NOT_YET)
+		return gcs_attached(); /* this process is a forked child of an attached one */
 	if (!wait_for_python() || !wait_for_interpreter())
 		return false;
-	while (py.Py_AddPendingCall(attach_once, NULL)) /* full: the main thread will get to them */
-		gcs_thread_sleep(POLL_FAST_NS);
-	for (asked = gcs_now_ns(); state_now() == NOT_YET; gcs_thread_sleep(POLL_FAST_NS)) {
-		if (gcs_thread_should_stop())
+	for (; state == NOT_YET; gcs_thread_sleep(POLL_FAST_NS)) {
+		if (gcs_thread_should_stop() || gcs_api_finalizing())
 			return false;
-		if (gcs_now_ns() - asked < PENDING_FOR_NS)
-			continue;
 		if (!gcs_gil_take())
-			return false;
-		attach_once(NULL);
+			continue; /* a fork is under way */
+		__atomic_store_n(&state, attach_quietly_gil(), __ATOMIC_RELEASE);
 		gcs_gil_drop();
+		attach_ns = gcs_gil.last_ns;
+		gcs_gil_init(gcs_config.budget_percent); /* from here on: what the agent does again and again */
 	}
 	return gcs_attached();
+}
+
+uint64_t gcs_attach_ns(void)
+{
+	return attach_ns;
 }
 
 bool gcs_attach_gc_enabled_gil(void)

@@ -3,21 +3,23 @@
  * Attaching to the interpreter: once per process image, as soon as it is initialised, before the
  * application's first line when possible.
  *
- * The agent's thread waits for Py_IsInitialized() and asks for a pending call, which the main thread
- * runs between two bytecodes: nothing there can race the interpreter's start or end. A main thread that
- * runs no bytecode (blocked in C) does not get to it; then, after a while, the agent's thread takes the GIL
- * and does it itself. Whoever comes first does it, under the GIL.
+ * The agent's thread waits for Py_IsInitialized(), takes the GIL like any thread, and attaches. Not a pending call
+ * on the main thread: that may come between any two bytecodes, those of importlib's locks among them, and an
+ * import there breaks the one under way (cpython#91351). No module imported here imports threading,
+ * which would take this thread for the main one.
  */
 #ifndef GCS_ATTACH_H
 #define GCS_ATTACH_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Finds the C API behind handle. 0, or -1: no CPython from 3.8 on. */
 int gcs_attach_load(void *handle);
 /* Agent's thread: returns when attached (true), or when it cannot be or must stop (false). */
 bool gcs_attach_wait(void);
 bool gcs_attached(void);
+uint64_t gcs_attach_ns(void); /* how long that took, with the GIL held */
 
 /* Interpreter functions kept from attach; with the GIL, none allocates a GC object. */
 bool gcs_attach_gc_enabled_gil(void);

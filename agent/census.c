@@ -48,6 +48,7 @@ static struct gcs_census {
 	bool calibrated; /* a census has told how long a slice should be */
 	bool moved;     /* a collection may have moved objects from list to list since it began */
 	uint32_t losses;
+	uint64_t walked; /* objects so far */
 	uint64_t full_collections, collections; /* when it began */
 	int64_t began_ns;
 	int64_t welcome_ns;
@@ -216,13 +217,16 @@ walk_chains(struct cursor *k, uint32_t n, bool may_add, bool checked)
 		__builtin_prefetch(prev + 1);
 		if (!count(f, may_add) || !count(b, may_add))
 			return WALK_UNKNOWN_TYPE;
+		census.walked += 2;
 		if (next == b || (checked && (is_head(next) || is_head(prev))))
 			return WALK_THROUGH;
 		f = next;
 		b = prev;
 	}
-	if (f == b)
+	if (f == b) {
+		census.walked++;
 		return count(f, may_add) ? WALK_THROUGH : WALK_UNKNOWN_TYPE;
+	}
 	k->front = f;
 	k->back = b;
 	return WALK_ON;
@@ -277,7 +281,7 @@ static uint64_t collections_now(void)
 static void begin(bool may_add)
 {
 	gcs_types_begin(&census.types, may_add);
-	census.result.frozen = census.result.unnamed = 0;
+	census.result.frozen = census.result.unnamed = census.walked = 0;
 	census.list = 0;
 	census.in_list = census.moved = false;
 	census.full_collections = gcs_hook_full_collections();
@@ -333,28 +337,18 @@ bool gcs_census_start(void)
 	return true;
 }
 
-static uint64_t counted(void)
-{
-	uint64_t n = 0;
-
-	for (uint32_t i = 0; i <= census.types.mask; i++)
-		if (census.types.entry[i].type && census.types.entry[i].epoch == census.types.epoch)
-			n += census.types.entry[i].count;
-	return n;
-}
-
 /* The next list; false when there is none. The permanent generation is what the last one adds. */
 static bool next_list(void)
 {
 	census.list++;
 	if (census.list == GCS_LISTS - 1)
-		census.result.frozen = counted();
+		census.result.frozen = census.walked;
 	return census.list < GCS_LISTS;
 }
 
 static void finish(void)
 {
-	census.result.frozen = counted() - census.result.frozen;
+	census.result.frozen = census.walked - census.result.frozen;
 	census.result.taken_ns = gcs_now_ns();
 	census.result.wall_ns = (uint64_t)(census.result.taken_ns - census.began_ns);
 	census.result.exact = census.result.slices <= 1 || collections_now() == census.collections;
@@ -436,7 +430,7 @@ static void adapt_steps(void)
 
 	if (census.result.slices < 2 || !census.result.cpu_ns)
 		return;
-	wanted = counted() / 2 * SLICE_NS / census.result.cpu_ns;
+	wanted = census.walked / 2 * SLICE_NS / census.result.cpu_ns;
 	while (census.steps < STEPS_MAX && wanted > census.steps * 5 / 2)
 		census.steps *= 2;
 	while (census.steps > STEPS_MIN && wanted < census.steps * 9 / 10)

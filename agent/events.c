@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "events.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "answers.h"
 #include "census.h"
+#include "disabled.h"
 #include "gcscope/protocol.h"
 #include "gil.h"
 #include "logfile.h"
+#include "logtext.h"
 #include "ring.h"
 #include "runtime.h"
 #include "server.h"
@@ -17,38 +20,53 @@
 #define LONG_PAUSE_NS 100000000u
 #define CENSUS_TYPES 10 /* in an event */
 
+#define TEXT_MAX 8192   /* of a log line: a name, or a complaint about the settings, all of it escaped */
+
 static struct gcs_buf line; /* reused from event to event */
+static int64_t event_ns;    /* realtime: the JSON and the text of an event tell one time */
 
 void gcs_events_begin(void)
 {
 	gcs_buf_init(&line);
 }
 
-void gcs_json_head(struct gcs_json *j, const char *schema)
+static void head_at(struct gcs_json *j, const char *schema, int64_t realtime_ns)
 {
 	gcs_json_object(j, NULL);
 	gcs_json_str(j, "schema", schema);
 	gcs_json_i64(j, "pid", getpid());
-	gcs_json_time(j, "time", gcs_realtime_ns());
+	gcs_json_time(j, "time", realtime_ns);
+}
+
+void gcs_json_head(struct gcs_json *j, const char *schema)
+{
+	head_at(j, schema, gcs_realtime_ns());
 }
 
 static void begin(struct gcs_json *j, const char *schema, const char *event)
 {
+	event_ns = gcs_realtime_ns();
 	gcs_buf_clear(&line);
 	gcs_json_init(j, &line);
-	gcs_json_head(j, schema);
+	head_at(j, schema, event_ns);
 	gcs_json_str(j, "event", event);
+}
+
+static void finish(struct gcs_json *j)
+{
+	gcs_json_object_end(j);
+	gcs_buf_str(&line, "\n");
 }
 
 static void publish(struct gcs_json *j, unsigned topic)
 {
-	gcs_json_object_end(j);
-	gcs_buf_str(&line, "\n");
+	finish(j);
 	if (!line.failed)
 		gcs_server_publish(topic, line.data, line.len);
 }
 
-/* A log line goes to the subscribers of `log` and, in the form it is set to, to the log file. */
+/* ---- the log: the same event goes to who subscribed to it and, in the form that is set, to GCSCOPE_LOG ---- */
+
 static bool log_wanted(void)
 {
 	return gcs_log_wanted() || gcs_server_wants(GCS_TOPIC_LOG);
@@ -59,16 +77,74 @@ static void begin_log(struct gcs_json *j, const char *event)
 	begin(j, GCS_SCHEMA("log"), event);
 }
 
-static void publish_log(struct gcs_json *j)
+static void write_text(const struct gcs_logtext *e)
 {
-	publish(j, GCS_TOPIC_LOG);
-	if (!line.failed && gcs_config.log_format == GCS_LOG_JSON)
-		gcs_log_write(line.data, line.len);
+	static char text[TEXT_MAX]; /* the thread's stack is small */
+	char head[64], when[32];
+	size_t n = gcs_logtext_format(text, sizeof(text), e);
+
+	gcs_format_time(when, event_ns);
+	gcs_logtext_whole_seconds(when);
+	snprintf(head, sizeof(head), "%s %d ", when, (int)getpid());
+	gcs_log_write(head, text, n < sizeof(text) ? n : strlen(text));
 }
 
-static bool log_is_text(void)
+/* The event that `line` holds, and e says again. */
+static void write_log(const struct gcs_logtext *e)
 {
-	return gcs_log_wanted() && gcs_config.log_format == GCS_LOG_TEXT;
+	if (!gcs_log_wanted())
+		return;
+	if (gcs_config.log_format == GCS_LOG_TEXT)
+		write_text(e);
+	else if (!line.failed)
+		gcs_log_write("", line.data, line.len - 1);
+}
+
+static void publish_log(struct gcs_json *j, const struct gcs_logtext *e)
+{
+	publish(j, GCS_TOPIC_LOG);
+	write_log(e);
+}
+
+static void log_settings(void)
+{
+	const struct gcs_logtext e = {.event = "settings", .message = gcs_config.complaint};
+	struct gcs_json j;
+
+	begin_log(&j, e.event);
+	gcs_json_str(&j, "message", e.message);
+	finish(&j);
+	write_log(&e);
+}
+
+static void log_disabled(const char *feature, const char *reason)
+{
+	const struct gcs_logtext e = {.event = "disabled", .feature = feature, .reason = reason};
+	struct gcs_json j;
+
+	begin_log(&j, e.event);
+	gcs_json_str(&j, "feature", feature);
+	gcs_json_str(&j, "reason", reason);
+	finish(&j);
+	write_log(&e);
+}
+
+void gcs_events_introduce(void)
+{
+	static bool introduced;
+	const char *feature, *reason;
+
+	if (!gcs_log_wanted() || introduced)
+		return;
+	introduced = true;
+	if (gcs_config.complaint[0])
+		log_settings();
+	for (size_t i = 0; i < gcs_disabled_count(); i++) {
+		gcs_disabled_get(i, &feature, &reason);
+		if (!strcmp(feature, "cycles") && gcs_config.cycles == GCS_CYCLES_ON)
+			continue; /* nobody asked for them */
+		log_disabled(feature, reason);
+	}
 }
 
 /* ---- collections ---- */
@@ -78,32 +154,34 @@ static void write_at(struct gcs_json *j, const char *at)
 	gcs_json_str(j, "at", at[0] ? at : NULL);
 }
 
-static void log_collection(const struct gcs_gc_event *e)
+static void log_uncollectable(const struct gcs_gc_event *c)
 {
+	const struct gcs_logtext e = {.event = "uncollectable",
+				      .generation = c->generation,
+				      .count = (double)c->uncollectable,
+				      .total = (double)gcs_rt->uncollectable};
 	struct gcs_json j;
 
-	if (e->uncollectable) {
-		begin_log(&j, "uncollectable");
-		gcs_json_i64(&j, "generation", e->generation);
-		gcs_json_u64(&j, "count", e->uncollectable);
-		gcs_json_u64(&j, "total", gcs_rt->uncollectable);
-		publish_log(&j);
-		if (log_is_text())
-			gcs_log_printf("uncollectable %llu in generation %d (total %llu)",
-				       (unsigned long long)e->uncollectable, (int)e->generation,
-				       (unsigned long long)gcs_rt->uncollectable);
-	}
-	if (e->pause_ns > LONG_PAUSE_NS) {
-		begin_log(&j, "pause");
-		gcs_json_i64(&j, "generation", e->generation);
-		gcs_json_u64(&j, "pause_ns", e->pause_ns);
-		write_at(&j, e->at);
-		publish_log(&j);
-		if (log_is_text())
-			gcs_log_printf("pause %llu ms in generation %d%s%s",
-				       (unsigned long long)(e->pause_ns / 1000000), (int)e->generation,
-				       e->at[0] ? " at " : "", e->at);
-	}
+	begin_log(&j, e.event);
+	gcs_json_i64(&j, "generation", c->generation);
+	gcs_json_u64(&j, "count", c->uncollectable);
+	gcs_json_u64(&j, "total", gcs_rt->uncollectable);
+	publish_log(&j, &e);
+}
+
+static void log_pause(const struct gcs_gc_event *c)
+{
+	const struct gcs_logtext e = {.event = "pause",
+				      .generation = c->generation,
+				      .pause_ns = (double)c->pause_ns,
+				      .at = c->at};
+	struct gcs_json j;
+
+	begin_log(&j, e.event);
+	gcs_json_i64(&j, "generation", c->generation);
+	gcs_json_u64(&j, "pause_ns", c->pause_ns);
+	write_at(&j, c->at);
+	publish_log(&j, &e);
 }
 
 void gcs_event_collection(const struct gcs_gc_event *e)
@@ -121,8 +199,12 @@ void gcs_event_collection(const struct gcs_gc_event *e)
 		gcs_json_time(&j, "at_time", e->realtime_ns);
 		publish(&j, GCS_TOPIC_GC);
 	}
-	if (log_wanted())
-		log_collection(e);
+	if (!log_wanted())
+		return;
+	if (e->uncollectable)
+		log_uncollectable(e);
+	if (e->pause_ns > LONG_PAUSE_NS)
+		log_pause(e);
 }
 
 void gcs_event_census(const struct gcs_census_result *r)
@@ -142,64 +224,54 @@ void gcs_event_census(const struct gcs_census_result *r)
 
 void gcs_event_gc_switched(bool enabled)
 {
+	const struct gcs_logtext e = {.event = enabled ? "gc_enabled" : "gc_disabled"};
 	struct gcs_json j;
-	const char *event = enabled ? "gc_enabled" : "gc_disabled";
 
 	if (!log_wanted())
 		return;
-	begin_log(&j, event);
-	publish_log(&j);
-	if (log_is_text())
-		gcs_log_printf("%s", event);
+	begin_log(&j, e.event);
+	publish_log(&j, &e);
 }
 
 void gcs_event_frozen(uint64_t count)
 {
+	const struct gcs_logtext e = {.event = "frozen", .count = (double)count};
 	struct gcs_json j;
 
 	if (!log_wanted())
 		return;
-	begin_log(&j, "frozen");
+	begin_log(&j, e.event);
 	gcs_json_u64(&j, "count", count);
-	publish_log(&j);
-	if (log_is_text())
-		gcs_log_printf("frozen %llu objects in the permanent generation",
-			       (unsigned long long)count);
+	publish_log(&j, &e);
 }
 
 /* ---- suspects ---- */
 
-static void log_suspect_text(const struct gcs_series *s, const struct gcs_suspect *x, bool withdrawn)
-{
-	struct gcs_type_now now;
-
-	gcs_series_now(s, x->id, &now);
-	if (withdrawn)
-		gcs_log_printf("withdrawn %s count=%llu: stopped growing", now.name,
-			       (unsigned long long)now.count);
-	else
-		gcs_log_printf("suspect %s %s count=%llu %+.1f/s bytes=%.1fKiB %+.1fKiB/s (%zu censuses, "
-			       "%u full collections)%s",
-			       gcs_confidence_name(x->verdict.confidence), now.name,
-			       (unsigned long long)now.count, x->verdict.growth_per_s,
-			       (double)now.bytes / 1024, x->verdict.bytes_per_s / 1024,
-			       x->verdict.samples, x->verdict.full_collections, x->logged ? "" : " new");
-}
-
 static void log_suspect(const struct gcs_series *s, const struct gcs_suspect *x)
 {
-	bool loud = x->verdict.confidence >= GCS_LIKELY;
-	bool withdrawn = x->verdict.confidence == GCS_NO_SUSPECT && x->logged;
+	const struct gcs_verdict *v = &x->verdict;
+	bool withdrawn = v->confidence == GCS_NO_SUSPECT && x->logged;
+	struct gcs_type_now now;
+	struct gcs_logtext e;
 	struct gcs_json j;
 
-	if (!log_wanted() || (!loud && !withdrawn))
+	if (!log_wanted() || (v->confidence < GCS_LIKELY && !withdrawn))
 		return;
-	begin_log(&j, withdrawn ? "withdrawn" : "suspect");
+	gcs_series_now(s, x->id, &now);
+	e = (struct gcs_logtext){.event = withdrawn ? "withdrawn" : "suspect",
+				 .confidence = gcs_confidence_name(withdrawn ? x->told : v->confidence),
+				 .type = now.name,
+				 .count = (double)now.count,
+				 .growth_per_s = v->growth_per_s,
+				 .bytes = (double)now.bytes,
+				 .bytes_per_s = v->bytes_per_s,
+				 .samples = (double)v->samples,
+				 .full_collections = v->full_collections,
+				 .is_new = !x->logged};
+	begin_log(&j, e.event);
 	gcs_suspect_write(&j, s, x);
 	gcs_json_bool(&j, "new", !x->logged);
-	publish_log(&j);
-	if (log_is_text())
-		log_suspect_text(s, x, withdrawn);
+	publish_log(&j, &e);
 }
 
 void gcs_event_suspect(const struct gcs_series *s, const struct gcs_suspect *x)

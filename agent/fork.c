@@ -71,6 +71,7 @@ static void on_child(void)
 	stopping = restart_due = waiting_ended = false;
 	gcs_gil_forget();
 	gcs_thread_forget();
+	gcs_thread_watch_end();
 	gcs_collect_forget();
 	gcs_server_forget();
 	gcs_peek_forget();
@@ -83,6 +84,7 @@ static void on_child(void)
 void gcs_fork_watch(void)
 {
 	pthread_atfork(on_prepare, on_parent, on_child);
+	gcs_thread_watch_end();
 }
 
 static void begin_child_gil(void)

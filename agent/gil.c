@@ -10,9 +10,7 @@
 
 struct gcs_gil_stats gcs_gil;
 
-static void *thread_state; /* between holds */
 static int gil_state;
-static bool have_state;
 static int64_t began_ns, began_cpu_ns;
 static bool inside;   /* holds the GIL or waits for it; seq_cst: a Dekker pair with held_off */
 static bool held_off; /* a fork is under way; seq_cst */
@@ -25,7 +23,6 @@ void gcs_gil_init(double budget_percent)
 
 void gcs_gil_forget(void)
 {
-	have_state = false;
 	__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&held_off, false, __ATOMIC_SEQ_CST);
 }
@@ -39,12 +36,7 @@ bool gcs_gil_take(void)
 		__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
 		return false;
 	}
-	if (have_state) {
-		py.PyEval_RestoreThread(thread_state);
-	} else {
-		gil_state = py.PyGILState_Ensure();
-		have_state = true;
-	}
+	gil_state = py.PyGILState_Ensure();
 	began_ns = gcs_now_ns();
 	began_cpu_ns = gcs_thread_cpu_ns();
 	return true;
@@ -56,7 +48,7 @@ void gcs_gil_drop(void)
 	int64_t now = gcs_now_ns();
 	uint64_t held = (uint64_t)(now - began_ns);
 
-	thread_state = py.PyEval_SaveThread();
+	py.PyGILState_Release(gil_state);
 	__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
 	gcs_gil.last_ns = held;
 	gcs_gil.last_cpu_ns = cpu;
@@ -73,22 +65,6 @@ void gcs_gil_charge(uint64_t ns)
 	gcs_gil.held_ns += ns;
 	gcs_gil.cpu_ns += ns;
 	gcs_budget_spend(&gcs_gil.budget, gcs_now_ns(), (int64_t)ns);
-}
-
-void gcs_gil_leave(void)
-{
-	struct timespec pause = {0, 50000};
-
-	while (have_state && !gcs_gil_take()) {
-		if (gcs_api_finalizing())
-			return;
-		nanosleep(&pause, NULL); /* a fork is under way */
-	}
-	if (!have_state)
-		return;
-	py.PyGILState_Release(gil_state);
-	have_state = false;
-	__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
 }
 
 static void wait_until_outside(void)

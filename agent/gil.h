@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The GIL, as the agent's thread takes it: every hold is short, measured, charged to the budget, and
- * impossible once the interpreter is going down. One thread state serves the thread's whole life.
+ * impossible once the interpreter is going down. Between holds the thread has no thread state, which tools
+ * that list the threads (faulthandler) would show.
  *
  * A fork that nobody announced (C code, uWSGI) may come while we hold the GIL, and the child would find
  * it held by a thread that does not exist: the pthread_atfork prepare handler holds us off and waits for
@@ -33,13 +34,11 @@ bool gcs_gil_take(void);
 void gcs_gil_drop(void);
 /* Charges time that others spent with the GIL for us (the callback). */
 void gcs_gil_charge(uint64_t ns);
-/* The thread ends: gives its thread state back. */
-void gcs_gil_leave(void);
 
 /* Around a fork that Python does not know of; any thread. */
 void gcs_gil_hold_off(void);
 bool gcs_gil_inside(void); /* the agent's thread has the GIL or waits for it */
 void gcs_gil_allow(void);
-void gcs_gil_forget(void); /* in a forked child: the thread and its state are not here */
+void gcs_gil_forget(void); /* in a forked child: the thread is not here */
 
 #endif

@@ -9,6 +9,8 @@
 
 #include <string.h>
 
+#include "utf8.h"
+
 void gcs_json_init(struct gcs_json *j, struct gcs_buf *out)
 {
 	j->out = out;
@@ -34,44 +36,6 @@ static char short_escape(char c)
 	return p ? to[p - from] : '\0';
 }
 
-/*
- * Decode one character. The number of its bytes, with *code set; or, with *code 0xFFFD, of the longest
- * beginning of a character that is there (at least one byte), which U+FFFD replaces as in Unicode's
- * recommendation and in Python's errors="replace".
- */
-static size_t decode_utf8(const unsigned char *s, uint32_t *code)
-{
-	unsigned char low = 0x80, high = 0xbf;
-	size_t len, i;
-
-	*code = 0xfffd;
-	if (s[0] < 0x80) {
-		*code = s[0];
-		return 1;
-	}
-	if (s[0] < 0xc2 || s[0] > 0xf4)
-		return 1;
-	len = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-	if (s[0] == 0xe0)
-		low = 0xa0; /* overlong */
-	else if (s[0] == 0xed)
-		high = 0x9f; /* surrogates */
-	else if (s[0] == 0xf0)
-		low = 0x90; /* overlong */
-	else if (s[0] == 0xf4)
-		high = 0x8f; /* above U+10FFFF */
-	for (i = 1; i < len; i++) {
-		if (s[i] < low || s[i] > high)
-			return i;
-		low = 0x80;
-		high = 0xbf;
-	}
-	*code = s[0] & (0x7f >> len);
-	for (i = 1; i < len; i++)
-		*code = *code << 6 | (s[i] & 0x3f);
-	return len;
-}
-
 static bool must_escape(uint32_t code)
 {
 	return code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029;
@@ -85,8 +49,8 @@ static void add_char(struct gcs_buf *out, const char *s, size_t len, uint32_t co
 		gcs_buf_add(out, text, 2);
 	else if (must_escape(code))
 		add_escape(out, code);
-	else if (code == 0xfffd)
-		gcs_buf_add(out, "\xef\xbf\xbd", 3);
+	else if (code == GCS_UTF8_BAD)
+		gcs_buf_add(out, GCS_UTF8_REPLACEMENT, 3);
 	else
 		gcs_buf_add(out, s, len);
 }
@@ -109,7 +73,7 @@ static void add_string(struct gcs_buf *out, const char *s)
 		gcs_buf_add(out, run, (size_t)(s - run));
 		if (!*s)
 			break;
-		len = decode_utf8((const unsigned char *)s, &code);
+		len = gcs_utf8_decode(s, strnlen(s, 4), &code);
 		add_char(out, s, len, code);
 		s += len;
 	}
@@ -273,6 +237,17 @@ void gcs_json_double(struct gcs_json *j, const char *key, double value)
 		add_scientific(j->out, value);
 	else
 		add_fixed(j->out, value);
+}
+
+double gcs_json_rounded(double value)
+{
+	double v = value < 0 ? -value : value;
+	double scale = v < 0.1 ? 1e9 : 1e6;
+
+	if (!(v < 4e9)) /* beyond, six decimals are more than a double has; or NaN */
+		return value;
+	v = (double)(uint64_t)(v * scale + 0.5) / scale;
+	return value < 0 ? -v : v;
 }
 
 void gcs_json_bool(struct gcs_json *j, const char *key, bool value)

@@ -27,6 +27,11 @@ void gcs_json_u64(struct gcs_json *j, const char *key, uint64_t value);
 void gcs_json_i64(struct gcs_json *j, const char *key, int64_t value);
 /* Six decimals, or as many as make six significant digits; always a point or an exponent. NaN, inf: null. */
 void gcs_json_double(struct gcs_json *j, const char *key, double value);
+/*
+ * To six decimals, nine below 0.1: written as JSON and read again it is the same number, so that what is
+ * made of it here and there is the same too.
+ */
+double gcs_json_rounded(double value);
 void gcs_json_bool(struct gcs_json *j, const char *key, bool value);
 void gcs_json_null(struct gcs_json *j, const char *key);
 /* RFC 3339 with milliseconds, UTC, from CLOCK_REALTIME nanoseconds; no libc time zone code. */

@@ -14,6 +14,7 @@
 #define TPFLAG_PREHEADER ((1ul << 3) | (1ul << 4))
 #define TPFLAG_HEAPTYPE (1ul << 9)
 #define TPFLAG_HAVE_GC (1ul << 14)
+#define TPFLAG_VALID_VERSION_TAG (1ul << 19)
 #define TPFLAG_LONG_SUBCLASS (1ul << 24)
 #define TPFLAG_LIST_SUBCLASS (1ul << 25)
 #define TPFLAG_DICT_SUBCLASS (1ul << 29)
@@ -147,6 +148,7 @@ static void probe_types(PyObject *list)
 	l->tp_flags = base + 144;
 	l->tp_dict = base + 240;
 	l->tp_mro = base + 320;
+	l->tp_version_tag = base + 360;
 	if (!type_fields_agree(py.PyList_Type, "list") || !type_fields_agree(py.PyDict_Type, "dict") ||
 	    !type_fields_agree(py.PyTuple_Type, "tuple")) {
 		gcs_disable("types", "the fields of a type do not verify");
@@ -182,18 +184,33 @@ static uint64_t mix(uint64_t h, const void *p)
 	return h ^ h >> 29;
 }
 
-uint64_t gcs_type_identity_gil(PyObject *type)
+static uint64_t full_identity(PyObject *type, unsigned long flags)
 {
 	const struct gcs_layout *l = &gcs_layout;
 	uint64_t h = mix(hash_text(gcs_load_ptr(type, l->tp_name)), gcs_load_ptr(type, l->tp_name));
 	const void *dict = gcs_load_ptr(type, l->tp_dict);
 
 	h = mix(h, gcs_load_ptr(type, l->tp_mro));
-	if (!((uintptr_t)gcs_load_ptr(type, l->tp_flags) & TPFLAG_HEAPTYPE))
+	if (!(flags & TPFLAG_HEAPTYPE))
 		return h;
 	h = mix(h, gcs_load_ptr(type, l->ht_qualname));
 	h = mix(h, dict);
 	return mix(h, dict ? module_of(dict) : NULL);
+}
+
+/*
+ * A valid version tag has been given to this type alone, and goes when anything in it is assigned to: with
+ * the name's address it is identity enough, at a tenth of the price.
+ */
+uint64_t gcs_type_identity_gil(PyObject *type)
+{
+	const struct gcs_layout *l = &gcs_layout;
+	unsigned long flags = (uintptr_t)gcs_load_ptr(type, l->tp_flags);
+	uint32_t tag = *(const uint32_t *)((const char *)type + l->tp_version_tag);
+
+	if ((flags & TPFLAG_VALID_VERSION_TAG) && tag)
+		return mix(tag, gcs_load_ptr(type, l->tp_name));
+	return full_identity(type, flags);
 }
 
 /* The UTF-8 of an exact str, or NULL. */
@@ -481,7 +498,31 @@ static struct gcs_gc_head *find_permanent(const struct gcs_generation *young)
 	return NULL;
 }
 
-static const char *probe_lists(PyObject *gc)
+/*
+ * Behind the permanent generation and the statistics stand `int collecting; PyObject *garbage, *callbacks;`: the
+ * two lists are known.
+ */
+static const int *find_collecting(PyObject *gc, uintptr_t from)
+{
+	PyObject *garbage = py.PyObject_GetAttrString(gc, "garbage");
+	PyObject *callbacks = py.PyObject_GetAttrString(gc, "callbacks");
+	uintptr_t word, next;
+	const int *found = NULL;
+
+	for (uintptr_t p = from; garbage && callbacks && !found && p < from + 1024; p += 4)
+		if (gcs_peek(p, &word) && word == (uintptr_t)garbage && gcs_peek(p + 8, &next) &&
+		    next == (uintptr_t)callbacks)
+			found = (const int *)(p - 8);
+	if (garbage)
+		py.Py_DecRef(garbage);
+	if (callbacks)
+		py.Py_DecRef(callbacks);
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+	return found && (*found == 0 || *found == 1) ? found : NULL;
+}
+
+static const char *probe_lists(PyObject *gc, bool *busy)
 {
 	struct gcs_layout *l = &gcs_layout;
 	struct gcs_generation *young = find_young();
@@ -499,6 +540,12 @@ static const char *probe_lists(PyObject *gc)
 	l->list[GCS_LISTS - 1] = find_permanent(young);
 	if (!l->list[GCS_LISTS - 1])
 		return "the permanent generation was not found";
+	l->collecting = find_collecting(gc, (uintptr_t)l->list[GCS_LISTS - 1]);
+	if (!l->collecting)
+		return "the flag that says that a collection is under way was not found";
+	*busy = *l->collecting;
+	if (*busy)
+		return NULL;
 	l->heads_lo = (uintptr_t)young;
 	l->heads_size = (uintptr_t)(l->list[GCS_LISTS - 1] + 1) - l->heads_lo;
 	if (!lengths_agree(gc))
@@ -507,26 +554,31 @@ static const char *probe_lists(PyObject *gc)
 	return NULL;
 }
 
-void gcs_layout_probe_gil(PyObject *gc)
+bool gcs_layout_probe_gil(PyObject *gc)
 {
 	PyObject *list = py.PyList_New(0);
-	const char *why = "the types do not verify";
+	const char *why = NULL;
+	bool busy = false;
 
 	name_module = py.PyUnicode_InternFromString("__module__");
 	if (!list || !name_module) {
 		py.PyErr_Clear();
 		gcs_disable("types", "no memory at attach");
-		return;
+		return true;
 	}
 	probe_types(list);
-	if (py.free_threaded) {
-		gcs_disable("gc_lists", "a free-threaded build has none");
-	} else if (gcs_layout.types && gcs_layout.ob_type == GCS_OB_TYPE) {
-		why = probe_lists(gc);
-	}
-	if (!py.free_threaded && why)
-		gcs_disable("gc_lists", "%s", why);
 	py.Py_DecRef(list);
+	if (py.free_threaded)
+		why = "a free-threaded build has none";
+	else if (!gcs_layout.types || gcs_layout.ob_type != GCS_OB_TYPE)
+		why = "the types do not verify";
+	else
+		why = probe_lists(gc, &busy);
+	if (busy)
+		return false;
+	if (why)
+		gcs_disable("gc_lists", "%s", why);
 	if (gcs_layout.lists)
 		probe_sizes();
+	return true;
 }

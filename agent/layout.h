@@ -68,16 +68,17 @@ struct gcs_layout {
 	bool lists;                         /* gc lists may be walked */
 	struct gcs_generation *generation;  /* the young one; the others follow */
 	struct gcs_gc_head *list[GCS_LISTS];
+	const int *collecting;              /* CPython's own flag: the lists are in pieces */
 	uintptr_t heads_lo, heads_size;     /* address range that holds every head */
 	bool size_list, size_dict, size_set;
-	uint16_t ob_type, tp_name, tp_basicsize, tp_itemsize, tp_flags, tp_dict, tp_mro;
+	uint16_t ob_type, tp_name, tp_basicsize, tp_itemsize, tp_flags, tp_dict, tp_mro, tp_version_tag;
 	uint16_t ht_qualname;               /* 0 when not found */
 };
 
 extern struct gcs_layout gcs_layout;
 
-/* With the GIL, once, at attach; `gc` is the gc module. */
-void gcs_layout_probe_gil(PyObject *gc);
+/* With the GIL, once, at attach; `gc` is the gc module. False: a collection is under way, try again. */
+bool gcs_layout_probe_gil(PyObject *gc);
 
 static inline void *gcs_load_ptr(const void *base, uint16_t offset)
 {

@@ -4,25 +4,20 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "disabled.h"
-#include "gil.h"
-#include "json.h"
 #include "runtime.h"
 
-#define LINE_MAX_BYTES 1024
 #define SYSLOG_PRIORITY 28 /* LOG_DAEMON | LOG_WARNING */
 
 static int fd = -1;
 static uint64_t lost;
-static bool introduced;
 
 static bool to_stderr(void)
 {
@@ -81,67 +76,24 @@ static bool was_moved(void)
 			   named.st_ino != open_one.st_ino || named.st_dev != open_one.st_dev);
 }
 
-void gcs_log_write(const char *line, size_t n)
+void gcs_log_write(const char *head, const char *text, size_t n)
 {
+	char priority[64];
+	struct iovec part[3] = {{.iov_base = (char *)head, .iov_len = strlen(head)},
+				{.iov_base = (char *)text, .iov_len = n},
+				{.iov_base = "\n", .iov_len = 1}};
+	size_t whole;
+
+	if (to_syslog()) {
+		snprintf(priority, sizeof(priority), "<%d>gcscope[%d]: ", SYSLOG_PRIORITY, (int)getpid());
+		part[0] = (struct iovec){.iov_base = priority, .iov_len = strlen(priority)};
+		part[2].iov_len = 0;
+	}
+	whole = part[0].iov_len + part[1].iov_len + part[2].iov_len;
 	if (!to_stderr() && (fd < 0 || (!to_syslog() && was_moved())))
 		reopen();
-	if (fd < 0 || write(fd, line, n) != (ssize_t)n)
+	if (fd < 0 || writev(fd, part, 3) != (ssize_t)whole)
 		lost++;
-}
-
-/* Escapes what could forge a line or drive a terminal. */
-static size_t clean(char *out, size_t size, const char *text)
-{
-	size_t n = 0;
-
-	for (; *text && n + 5 < size; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c < 0x20 || c == 0x7f)
-			n += (size_t)snprintf(out + n, size - n, "\\x%02x", c);
-		else
-			out[n++] = (char)c;
-	}
-	out[n] = '\0';
-	return n;
-}
-
-void gcs_log_printf(const char *fmt, ...)
-{
-	char text[LINE_MAX_BYTES], safe[LINE_MAX_BYTES], line[LINE_MAX_BYTES + 80], when[32];
-	va_list ap;
-	int n;
-
-	if (!gcs_log_wanted())
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	clean(safe, sizeof(safe), text);
-	if (to_syslog()) {
-		n = snprintf(line, sizeof(line), "<%d>gcscope[%d]: %s", SYSLOG_PRIORITY, (int)getpid(), safe);
-	} else {
-		gcs_format_time(when, gcs_realtime_ns());
-		n = snprintf(line, sizeof(line), "%s %d %s\n", when, (int)getpid(), safe);
-	}
-	gcs_log_write(line, (size_t)n);
-}
-
-void gcs_log_open(void)
-{
-	const char *feature, *reason;
-
-	if (!gcs_log_wanted() || introduced || gcs_config.log_format != GCS_LOG_TEXT)
-		return;
-	introduced = true;
-	if (gcs_config.complaint[0])
-		gcs_log_printf("settings: %s", gcs_config.complaint);
-	for (size_t i = 0; i < gcs_disabled_count(); i++) {
-		gcs_disabled_get(i, &feature, &reason);
-		if (!strcmp(feature, "cycles") && gcs_config.cycles == GCS_CYCLES_ON)
-			continue; /* nobody asked for them */
-		gcs_log_printf("disabled %s: %s", feature, reason);
-	}
 }
 
 void gcs_log_close(void)

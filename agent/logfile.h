@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * GCSCOPE_LOG: the agent's own log, to a file, the target's stderr, or syslog. One write() per line. A file that
+ * Where GCSCOPE_LOG leads: a file, the target's stderr, or syslog. One system call per line. A file that
  * was moved or removed is opened anew before the next line. A full disk loses lines, counted, and never
- * more than that. Agent's thread, in its own descriptor table.
+ * more than that. What stands in a line is events.c's. Agent's thread, in its own descriptor table.
  */
 #ifndef GCS_LOGFILE_H
 #define GCS_LOGFILE_H
@@ -12,12 +12,10 @@
 #include <stdint.h>
 
 void gcs_log_keep_stderr(void); /* while the thread makes its table: saves descriptor 2 if it is the log */
-void gcs_log_open(void);        /* says the settings' complaint, and what is disabled, once */
 void gcs_log_close(void);
 bool gcs_log_wanted(void);
-void gcs_log_write(const char *line, size_t n); /* a whole line with its newline */
-/* A text line: time, pid, then this. Control characters are escaped. */
-void gcs_log_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* A line: its head (time and PID; syslog writes its own instead), then n bytes of text without a newline. */
+void gcs_log_write(const char *head, const char *text, size_t n);
 uint64_t gcs_log_lost(void);
 
 #endif

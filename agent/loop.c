@@ -209,7 +209,7 @@ static void begin(void)
 {
 	int64_t now = gcs_now_ns();
 
-	gcs_log_open();
+	gcs_events_introduce();
 	if (loop.pid != getpid()) {
 		loop.cpu_ns = 0;
 		loop.next_census_ns = now + min64(gcs_config.interval_ns, 1000000000);
@@ -221,7 +221,6 @@ static void begin(void)
 /* A fork is coming (our sockets travel, a census under way goes on afterwards) or the end. */
 static void end(void)
 {
-	gcs_gil_leave();
 	if (gcs_thread_keeps())
 		gcs_thread_ncarried = gcs_server_descriptors(gcs_thread_carried);
 	else
@@ -245,7 +244,7 @@ void gcs_loop_run(void)
 	}
 	gcs_peek_open();
 	begin();
-	while (!gcs_thread_should_stop())
+	while (!gcs_thread_should_stop() && !gcs_thread_is_last())
 		turn();
 	end();
 }

@@ -14,6 +14,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <time.h>
@@ -178,6 +179,50 @@ static bool is_ourselves(int fd)
 	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) && peer.pid == getpid();
 }
 
+/* ---- the end of the others ---- */
+
+static pthread_key_t end_key;
+static bool have_end_key;
+static bool first_ended; /* atomic */
+
+/* Runs when a thread ends that is not ended by exit(): ours should look round. */
+static void on_end(void *unused)
+{
+	int fd;
+
+	(void)unused;
+	__atomic_store_n(&first_ended, true, __ATOMIC_RELEASE);
+	fd = connect_to_thread();
+	if (fd >= 0)
+		close(fd);
+}
+
+void gcs_thread_watch_end(void)
+{
+	first_ended = false;
+	if (!have_end_key)
+		have_end_key = !pthread_key_create(&end_key, on_end);
+	if (have_end_key)
+		pthread_setspecific(end_key, &self);
+}
+
+static bool alone(void)
+{
+	struct stat st;
+
+	return !stat("/proc/self/task", &st) && st.st_nlink == 3;
+}
+
+bool gcs_thread_is_last(void)
+{
+	struct timespec pause = {0, 1000000};
+
+	/* It is counted for a moment after it has told us. */
+	for (int i = 0; i < 20 && __atomic_load_n(&first_ended, __ATOMIC_ACQUIRE) && !alone(); i++)
+		nanosleep(&pause, NULL);
+	return alone();
+}
+
 /* ---- handover ---- */
 
 static void send_descriptors(int to, const int *fds, int n)
@@ -226,7 +271,7 @@ void gcs_thread_woken(void)
 	int fd;
 
 	while (self.taker < 0 && (fd = accept4(self.wake, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-		if (is_ourselves(fd))
+		if (is_ourselves(fd) && !__atomic_load_n(&first_ended, __ATOMIC_ACQUIRE))
 			self.taker = fd;
 		else
 			close(fd); /* the address is abstract: anybody may try */
@@ -294,6 +339,7 @@ static void *thread_main(void *arg)
 
 int gcs_thread_start(void)
 {
+	static const int own_faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
 	struct timespec pause = {0, 20000};
 	sigset_t all, before;
 	pthread_attr_t attr;
@@ -303,6 +349,8 @@ int gcs_thread_start(void)
 	self.tid = 0;
 	self.wake = -1;
 	sigfillset(&all);
+	for (size_t i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++)
+		sigdelset(&all, own_faults[i]); /* a fault of ours is for the application's handlers to report */
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	pthread_sigmask(SIG_SETMASK, &all, &before);

@@ -35,6 +35,13 @@ bool gcs_thread_should_stop(void);
 bool gcs_thread_keeps(void);       /* ... and its sockets are to travel */
 int gcs_thread_wake_fd(void);      /* poll it; readable: call gcs_thread_woken(), look at should_stop */
 void gcs_thread_woken(void);
+/*
+ * All of the application's threads have ended: a process whose first thread ended by pthread_exit(), or a
+ * child that was forked by a thread, ends with its last thread, and that must not be ours.
+ */
+bool gcs_thread_is_last(void);
+/* Once per process: notices the end of the calling thread early. Also in a forked child. */
+void gcs_thread_watch_end(void);
 void gcs_thread_sleep(long ns);    /* shorter when it should stop */
 
 /* The loop gives and gets the descriptors that travel; at most GCS_CARRY_MAX - 1. */

@@ -49,6 +49,8 @@ static void judge(struct gcs_tracker *t, struct gcs_series *s, int32_t id, const
 		*x = (struct gcs_suspect){.id = id, .first_seen_ns = gcs_realtime_ns()};
 	}
 	x->verdict = v;
+	x->verdict.growth_per_s = gcs_json_rounded(v.growth_per_s);
+	x->verdict.bytes_per_s = gcs_json_rounded(v.bytes_per_s);
 }
 
 static bool is_builtin(const char *name)

@@ -45,10 +45,10 @@ static void print_types(struct gcs_out *out, const json_t *types)
 		const json_t *row = json_array_get(types, i);
 		char s[GCS_UNIT_MAX];
 
-		gcs_table_add(&t, gcs_text_int(s, gcs_fields_num(row, "count")));
-		gcs_table_add(&t, gcs_text_bytes(s, gcs_fields_num(row, "bytes"), " "));
+		gcs_table_add(&t, gcs_unit_int(s, gcs_fields_num(row, "count")));
+		gcs_table_add(&t, gcs_unit_bytes(s, gcs_fields_num(row, "bytes"), " "));
 		if (growth)
-			gcs_table_add(&t, gcs_text_rate(s, gcs_fields_num(row, "growth_per_s")));
+			gcs_table_add(&t, gcs_unit_rate(s, gcs_fields_num(row, "growth_per_s")));
 		gcs_table_add(&t, gcs_fields_str(row, "type"));
 	}
 	gcs_table_print(&t, out);
@@ -61,12 +61,12 @@ static void print_total(struct gcs_out *out, const json_t *a, size_t shown)
 	double ago = gcs_fields_num(a, "taken_s_ago");
 
 	gcs_out_printf(out, "total: %s objects, %s; %zu types shown%s",
-		       gcs_text_int(objects, gcs_fields_num(a, "objects")),
-		       gcs_text_bytes(bytes, gcs_fields_num(a, "bytes"), " "), shown,
+		       gcs_unit_int(objects, gcs_fields_num(a, "objects")),
+		       gcs_unit_bytes(bytes, gcs_fields_num(a, "bytes"), " "), shown,
 		       gcs_fields_true(a, "exact") ? ""
 						   : "; taken in slices while the program ran");
 	if (ago >= 1)
-		gcs_out_printf(out, "; %s ago", gcs_text_span(age, ago));
+		gcs_out_printf(out, "; %s ago", gcs_unit_span(age, ago));
 	gcs_out_printf(out, "\n");
 }
 
@@ -78,10 +78,10 @@ static void print_left_out(struct gcs_out *out, const json_t *a)
 	if (frozen > 0)
 		gcs_out_printf(out,
 			       "frozen: %s objects that gc.freeze() set aside, counted above\n",
-			       gcs_text_int(n, frozen));
+			       gcs_unit_int(n, frozen));
 	if (dropped > 0)
 		gcs_out_printf(out, "dropped: the history of %s types, see GCSCOPE_MEMORY\n",
-			       gcs_text_int(n, dropped));
+			       gcs_unit_int(n, dropped));
 	gcs_out_printf(out, "Only objects that the collector tracks: not str, bytes, int, float, "
 			    "nor dicts and tuples of such.\n");
 }

@@ -17,10 +17,10 @@ static void show(struct gcs_out *out, const json_t *a)
 	char gen[GCS_UNIT_MAX], freed[GCS_UNIT_MAX], stuck[GCS_UNIT_MAX], pause[GCS_UNIT_MAX];
 
 	gcs_out_printf(out, "generation %s: %s objects collected, %s uncollectable, pause %s\n",
-		       gcs_text_int(gen, gcs_fields_num(a, "generation")),
-		       gcs_text_int(freed, gcs_fields_num(a, "collected")),
-		       gcs_text_int(stuck, gcs_fields_num(a, "uncollectable")),
-		       gcs_text_ns(pause, gcs_fields_num(a, "pause_ns"), " "));
+		       gcs_unit_int(gen, gcs_fields_num(a, "generation")),
+		       gcs_unit_int(freed, gcs_fields_num(a, "collected")),
+		       gcs_unit_int(stuck, gcs_fields_num(a, "uncollectable")),
+		       gcs_unit_ns(pause, gcs_fields_num(a, "pause_ns"), " "));
 }
 
 static int cmd_collect(struct gcs_options *o)

@@ -227,14 +227,14 @@ static void add_row(struct gcs_table *t, const json_t *a)
 	double suspects = gcs_fields_num(a, "suspects");
 	char s[GCS_UNIT_MAX];
 
-	gcs_table_add(t, gcs_text_int(s, gcs_fields_num(a, "pid")));
-	gcs_table_add(t, gcs_text_int(s, gcs_fields_num(a, "ppid")));
+	gcs_table_add(t, gcs_unit_int(s, gcs_fields_num(a, "pid")));
+	gcs_table_add(t, gcs_unit_int(s, gcs_fields_num(a, "ppid")));
 	gcs_table_add_colored(t, running ? gcs_fields_str(a, "python") : state,
 			      running ? "" : "33");
-	gcs_table_add(t, gcs_text_span(s, gcs_fields_num(a, "uptime_s")));
-	gcs_table_add(t, gcs_text_bytes(s, gcs_fields_num(a, "rss_bytes"), " "));
-	gcs_table_add(t, gcs_text_count(s, gcs_fields_num(a, "objects")));
-	gcs_table_add_colored(t, gcs_text_int(s, suspects), suspects > 0 ? "31" : "");
+	gcs_table_add(t, gcs_unit_span(s, gcs_fields_num(a, "uptime_s")));
+	gcs_table_add(t, gcs_unit_bytes(s, gcs_fields_num(a, "rss_bytes"), " "));
+	gcs_table_add(t, gcs_unit_count(s, gcs_fields_num(a, "objects")));
+	gcs_table_add_colored(t, gcs_unit_int(s, suspects), suspects > 0 ? "31" : "");
 	gcs_table_add(t, gcs_fields_str(a, "command"));
 }
 

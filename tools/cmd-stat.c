@@ -28,17 +28,17 @@ static char *slot(void)
 
 static const char *integer(const json_t *a, const char *path)
 {
-	return gcs_text_int(slot(), gcs_fields_num(a, path));
+	return gcs_unit_int(slot(), gcs_fields_num(a, path));
 }
 
 static const char *bytes(const json_t *a, const char *path)
 {
-	return gcs_text_bytes(slot(), gcs_fields_num(a, path), " ");
+	return gcs_unit_bytes(slot(), gcs_fields_num(a, path), " ");
 }
 
 static const char *ns(const json_t *a, const char *path)
 {
-	return gcs_text_ns(slot(), gcs_fields_num(a, path), " ");
+	return gcs_unit_ns(slot(), gcs_fields_num(a, path), " ");
 }
 
 /* A setting, as it was given: 10, 0.25. */
@@ -49,7 +49,7 @@ static const char *plain(const json_t *a, const char *path)
 
 static const char *span(const json_t *a, const char *path)
 {
-	return gcs_text_span(slot(), gcs_fields_num(a, path));
+	return gcs_unit_span(slot(), gcs_fields_num(a, path));
 }
 
 static void head(struct gcs_out *out, const char *title)
@@ -59,7 +59,7 @@ static void head(struct gcs_out *out, const char *title)
 
 static void print_python(struct gcs_out *out, const json_t *a)
 {
-	char *version = gcs_text_safe(gcs_fields_str(a, "python.version"), GCS_TEXT_BACKSLASH);
+	char *version = gcs_text_safe(gcs_fields_str(a, "python.version"), GCS_ESCAPE_NOT_BACKSLASH);
 
 	head(out, "python");
 	gcs_out_printf(out, "%s%s%s, PID %s\n", version,
@@ -85,7 +85,7 @@ static const char *share(const json_t *a, const char *array, size_t i)
 {
 	const json_t *v = json_array_get(gcs_fields_at(a, array), i);
 
-	return gcs_text_int(slot(), json_is_number(v) ? json_number_value(v) : NAN);
+	return gcs_unit_int(slot(), json_is_number(v) ? json_number_value(v) : NAN);
 }
 
 static void print_generations(struct gcs_out *out, const json_t *a)
@@ -105,7 +105,7 @@ static void print_generations(struct gcs_out *out, const json_t *a)
 	for (size_t i = 0; i < json_array_size(gens); i++) {
 		const json_t *g = json_array_get(gens, i);
 
-		gcs_table_add(&t, gcs_text_int(slot(), (double)i));
+		gcs_table_add(&t, gcs_unit_int(slot(), (double)i));
 		gcs_table_add(&t, share(a, "gc.thresholds", i));
 		gcs_table_add(&t, share(a, "gc.counts", i));
 		gcs_table_add(&t, integer(g, "collections"));
@@ -185,8 +185,8 @@ static void print_disabled(struct gcs_out *out, const json_t *a)
 
 	for (size_t i = 0; i < json_array_size(off); i++) {
 		const json_t *d = json_array_get(off, i);
-		char *feature = gcs_text_safe(gcs_fields_str(d, "feature"), GCS_TEXT_BACKSLASH);
-		char *reason = gcs_text_safe(gcs_fields_str(d, "reason"), GCS_TEXT_BACKSLASH);
+		char *feature = gcs_text_safe(gcs_fields_str(d, "feature"), GCS_ESCAPE_NOT_BACKSLASH);
+		char *reason = gcs_text_safe(gcs_fields_str(d, "reason"), GCS_ESCAPE_NOT_BACKSLASH);
 
 		head(out, i ? "" : "off");
 		gcs_out_printf(out, "%s: %s\n", feature, reason);
@@ -198,7 +198,7 @@ static void print_disabled(struct gcs_out *out, const json_t *a)
 static void print_complaint(struct gcs_out *out, const json_t *a)
 {
 	char *complaint =
-		gcs_text_safe(gcs_fields_str(a, "agent.settings_complaint"), GCS_TEXT_BACKSLASH);
+		gcs_text_safe(gcs_fields_str(a, "agent.settings_complaint"), GCS_ESCAPE_NOT_BACKSLASH);
 
 	if (gcs_fields_str(a, "agent.settings_complaint")) {
 		head(out, "settings");

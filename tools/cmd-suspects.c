@@ -41,14 +41,14 @@ static char *evidence(const json_t *row)
 
 	return xasprintf(
 		"%s censuses in %s: least %s %s -> %s, %s of %s parts rising, %s full collections",
-		gcs_text_int(n[0], gcs_fields_num(row, "evidence.samples")),
-		gcs_text_span(span, gcs_fields_num(row, "evidence.span_s")),
+		gcs_unit_int(n[0], gcs_fields_num(row, "evidence.samples")),
+		gcs_unit_span(span, gcs_fields_num(row, "evidence.span_s")),
 		bytes ? "size" : "count",
-		bytes ? gcs_text_bytes(n[1], first, " ") : gcs_text_int(n[1], first),
-		bytes ? gcs_text_bytes(n[2], last, " ") : gcs_text_int(n[2], last),
-		gcs_text_int(n[3], gcs_fields_num(row, "evidence.rising")),
-		gcs_text_int(n[4], gcs_fields_num(row, "evidence.blocks")),
-		gcs_text_int(n[5], gcs_fields_num(row, "evidence.full_collections")));
+		bytes ? gcs_unit_bytes(n[1], first, " ") : gcs_unit_int(n[1], first),
+		bytes ? gcs_unit_bytes(n[2], last, " ") : gcs_unit_int(n[2], last),
+		gcs_unit_int(n[3], gcs_fields_num(row, "evidence.rising")),
+		gcs_unit_int(n[4], gcs_fields_num(row, "evidence.blocks")),
+		gcs_unit_int(n[5], gcs_fields_num(row, "evidence.full_collections")));
 }
 
 static void add_row(struct gcs_table *t, const json_t *row)
@@ -58,10 +58,10 @@ static void add_row(struct gcs_table *t, const json_t *row)
 
 	gcs_table_add_colored(t, confidence, gcs_out_confidence(confidence));
 	gcs_table_add(t, gcs_fields_str(row, "type"));
-	gcs_table_add(t, gcs_text_int(s, gcs_fields_num(row, "count")));
-	gcs_table_add(t, gcs_text_rate(s, gcs_fields_num(row, "growth_per_s")));
-	gcs_table_add(t, gcs_text_bytes(s, gcs_fields_num(row, "bytes"), " "));
-	gcs_table_add(t, gcs_text_byte_rate(s, gcs_fields_num(row, "bytes_per_s")));
+	gcs_table_add(t, gcs_unit_int(s, gcs_fields_num(row, "count")));
+	gcs_table_add(t, gcs_unit_rate(s, gcs_fields_num(row, "growth_per_s")));
+	gcs_table_add(t, gcs_unit_bytes(s, gcs_fields_num(row, "bytes"), " "));
+	gcs_table_add(t, gcs_unit_byte_rate(s, gcs_fields_num(row, "bytes_per_s"), " "));
 	gcs_table_add(t, why);
 	free(why);
 }
@@ -87,8 +87,8 @@ static void print_details(struct gcs_out *out, const json_t *rows)
 {
 	for (size_t i = 0; i < json_array_size(rows); i++) {
 		const json_t *row = json_array_get(rows, i);
-		char *type = gcs_text_safe(gcs_fields_str(row, "type"), GCS_TEXT_BACKSLASH);
-		char *advice = gcs_text_safe(gcs_fields_str(row, "advice"), GCS_TEXT_BACKSLASH);
+		char *type = gcs_text_safe(gcs_fields_str(row, "type"), GCS_ESCAPE_NOT_BACKSLASH);
+		char *advice = gcs_text_safe(gcs_fields_str(row, "advice"), GCS_ESCAPE_NOT_BACKSLASH);
 
 		if (gcs_fields_str(row, "advice"))
 			gcs_out_printf(out, "%s: %s\n", type, advice);
@@ -107,7 +107,7 @@ static void show(struct gcs_out *out, const json_t *a)
 		print_rows(out, rows);
 		print_details(out, rows);
 	} else {
-		gcs_out_printf(out, "no suspects after %s census%s\n", gcs_text_int(n, samples),
+		gcs_out_printf(out, "no suspects after %s census%s\n", gcs_unit_int(n, samples),
 			       samples == 1 ? "" : "es");
 	}
 	if (samples < CENSUSES_MIN)

@@ -40,7 +40,7 @@ struct watch {
 };
 
 static const char *const schemas[GCS_WATCH_KINDS] = {"info", "stat", "census", "suspects",
-						     "history"};
+						     "history", "history"};
 
 static void ask(struct watch *w, enum gcs_watch_kind kind, const char *request)
 {
@@ -63,21 +63,24 @@ static void ask_census(struct watch *w, bool cached)
 	ask(w, GCS_WATCH_CENSUS, request);
 }
 
-/* A name so long that its request would not be taken has no history here. */
-static void ask_history(struct watch *w)
+/* A name so long that its request would not be taken has no history here. limit 0: all of it. */
+static void ask_history(struct watch *w, enum gcs_watch_kind kind, const char *of, int limit)
 {
-	char *type, *request;
+	char *type = gcs_client_encode(of);
+	char *request = xasprintf("history type=%s limit=%d\n", type, limit);
 
-	free(w->history_of);
-	w->history_of = w->model.selected ? xstrdup(w->model.selected) : NULL;
-	if (!w->history_of)
-		return;
-	type = gcs_client_encode(w->history_of);
-	request = xasprintf("history type=%s\n", type);
 	if (strlen(request) <= GCS_REQUEST_MAX)
-		ask(w, GCS_WATCH_HISTORY, request);
+		ask(w, kind, request);
 	free(request);
 	free(type);
+}
+
+static void ask_selected(struct watch *w)
+{
+	free(w->history_of);
+	w->history_of = w->model.selected ? xstrdup(w->model.selected) : NULL;
+	if (w->history_of)
+		ask_history(w, GCS_WATCH_HISTORY, w->history_of, 0);
 }
 
 static void ask_all(struct watch *w)
@@ -89,7 +92,7 @@ static void ask_all(struct watch *w)
 	ask_census(w, true);
 	ask(w, GCS_WATCH_SUSPECTS, GCS_VERB_SUSPECTS "\n");
 	if (graph || w->ticks++ % HISTORY_EVERY == 0)
-		ask_history(w);
+		ask_selected(w);
 }
 
 /* The cursor is on another type than the history is of. */
@@ -98,7 +101,16 @@ static void follow_selection(struct watch *w)
 	const char *now = w->model.selected;
 
 	if (now && (!w->history_of || strcmp(now, w->history_of)) && w->npending < PENDING_MAX)
-		ask_history(w);
+		ask_selected(w);
+}
+
+/* One at a time, so that a screen full of types is no burst. */
+static void fill_trends(struct watch *w)
+{
+	const char *type = w->npending || w->model.paused ? NULL : gcs_watch_wants_past(&w->model);
+
+	if (type)
+		ask_history(w, GCS_WATCH_PAST, type, GCS_WATCH_TREND);
 }
 
 static void tick(struct watch *w)
@@ -289,6 +301,7 @@ static void loop(struct watch *w)
 
 		tick(w);
 		follow_selection(w);
+		fill_trends(w);
 		draw(w);
 		if (poll(p, 3, wait_ms(w)) < 0 && errno != EINTR)
 			die("poll: %s", strerror(errno));

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "fields.h"
+#include "logtext.h"
 #include "text.h"
 #include "xalloc.h"
 
@@ -14,7 +15,7 @@
 
 static void put_word(FILE *f, const char *prefix, const char *s)
 {
-	char *safe = gcs_text_safe(s, GCS_TEXT_WORD);
+	char *safe = gcs_text_safe(s, GCS_ESCAPE_SPACE);
 
 	fprintf(f, " %s%s", prefix, *safe ? safe : "-");
 	free(safe);
@@ -24,21 +25,21 @@ static void put_int(FILE *f, const char *prefix, const json_t *e, const char *ke
 {
 	char n[GCS_UNIT_MAX];
 
-	fprintf(f, " %s%s", prefix, gcs_text_int(n, gcs_fields_num(e, key)));
+	fprintf(f, " %s%s", prefix, gcs_unit_int(n, gcs_fields_num(e, key)));
 }
 
 static void put_size(FILE *f, const char *prefix, const json_t *e, const char *key)
 {
 	char n[GCS_UNIT_MAX];
 
-	fprintf(f, " %s%s", prefix, gcs_text_bytes(n, gcs_fields_num(e, key), ""));
+	fprintf(f, " %s%s", prefix, gcs_unit_bytes(n, gcs_fields_num(e, key), ""));
 }
 
 static void put_ns(FILE *f, const char *prefix, const json_t *e, const char *key)
 {
 	char n[GCS_UNIT_MAX];
 
-	fprintf(f, " %s%s", prefix, gcs_text_ns(n, gcs_fields_num(e, key), ""));
+	fprintf(f, " %s%s", prefix, gcs_unit_ns(n, gcs_fields_num(e, key), ""));
 }
 
 static void put_at(FILE *f, const json_t *e)
@@ -49,52 +50,9 @@ static void put_at(FILE *f, const json_t *e)
 		put_word(f, "at=", at);
 }
 
-static void put_suspect(FILE *f, const json_t *e)
-{
-	char rate[GCS_UNIT_MAX], samples[GCS_UNIT_MAX], full[GCS_UNIT_MAX];
-
-	put_word(f, "", gcs_fields_str(e, "confidence"));
-	put_word(f, "", gcs_fields_str(e, "type"));
-	put_int(f, "count=", e, "count");
-	fprintf(f, " %s", gcs_text_rate(rate, gcs_fields_num(e, "growth_per_s")));
-	put_size(f, "bytes=", e, "bytes");
-	fprintf(f, " (%s censuses, %s full collections)",
-		gcs_text_int(samples, gcs_fields_num(e, "evidence.samples")),
-		gcs_text_int(full, gcs_fields_num(e, "evidence.full_collections")));
-	if (gcs_fields_true(e, "new"))
-		fprintf(f, " new");
-}
-
-static void put_withdrawn(FILE *f, const json_t *e)
-{
-	put_word(f, "", gcs_fields_str(e, "confidence"));
-	put_word(f, "", gcs_fields_str(e, "type"));
-	put_int(f, "count=", e, "count");
-}
-
-static void put_uncollectable(FILE *f, const json_t *e)
-{
-	put_int(f, "gen=", e, "generation");
-	put_int(f, "count=", e, "count");
-	put_int(f, "total=", e, "total");
-}
-
-static void put_nothing(FILE *f, const json_t *e)
-{
-	(void)f;
-	(void)e;
-}
-
-static void put_count(FILE *f, const json_t *e)
+static void put_dropped(FILE *f, const json_t *e)
 {
 	put_int(f, "count=", e, "count");
-}
-
-static void put_pause(FILE *f, const json_t *e)
-{
-	put_int(f, "gen=", e, "generation");
-	put_ns(f, "", e, "pause_ns");
-	put_at(f, e);
 }
 
 static void put_gc(FILE *f, const json_t *e)
@@ -120,7 +78,7 @@ static void put_census(FILE *f, const json_t *e)
 		char n[GCS_UNIT_MAX];
 
 		put_word(f, "", gcs_fields_str(t, "type"));
-		fprintf(f, "=%s", gcs_text_int(n, gcs_fields_num(t, "count")));
+		fprintf(f, "=%s", gcs_unit_int(n, gcs_fields_num(t, "count")));
 	}
 }
 
@@ -141,7 +99,7 @@ static void put_unknown(FILE *f, const json_t *e)
 
 		if (is_head(key))
 			continue;
-		safe = gcs_text_safe(key, GCS_TEXT_WORD);
+		safe = gcs_text_safe(key, GCS_ESCAPE_SPACE);
 		prefix = xasprintf("%s=", safe);
 		if (json_is_string(v))
 			put_word(f, prefix, json_string_value(v));
@@ -158,49 +116,88 @@ static const struct {
 	const char *event;
 	void (*put)(FILE *f, const json_t *e);
 } events[] = {
-	{"suspect", put_suspect},
-	{"withdrawn", put_withdrawn},
-	{"uncollectable", put_uncollectable},
-	{"gc_disabled", put_nothing},
-	{"gc_enabled", put_nothing},
-	{"frozen", put_count},
-	{"pause", put_pause},
-	{"dropped", put_count},
+	{"dropped", put_dropped},
 	{"gc", put_gc},
 	{"census", put_census},
 };
 
-/* "2026-11-20T07:30:01.123Z" without its fraction. Anything else stays as it is. */
-static char *whole_seconds(const char *time)
+/* What the log shows of an event, by the members' names. */
+static struct gcs_logtext from_json(const json_t *e)
 {
-	char *t = xstrdup(time ? time : "-");
-	size_t n = strlen(t);
-
-	if (n > 21 && t[10] == 'T' && t[19] == '.' && t[n - 1] == 'Z')
-		strcpy(t + 19, "Z");
-	return t;
+	return (struct gcs_logtext){
+		.event = gcs_fields_str(e, "event"),
+		.confidence = gcs_fields_str(e, "confidence"),
+		.type = gcs_fields_str(e, "type"),
+		.at = gcs_fields_str(e, "at"),
+		.message = gcs_fields_str(e, "message"),
+		.feature = gcs_fields_str(e, "feature"),
+		.reason = gcs_fields_str(e, "reason"),
+		.count = gcs_fields_num(e, "count"),
+		.growth_per_s = gcs_fields_num(e, "growth_per_s"),
+		.bytes = gcs_fields_num(e, "bytes"),
+		.bytes_per_s = gcs_fields_num(e, "bytes_per_s"),
+		.samples = gcs_fields_num(e, "evidence.samples"),
+		.full_collections = gcs_fields_num(e, "evidence.full_collections"),
+		.generation = gcs_fields_num(e, "generation"),
+		.total = gcs_fields_num(e, "total"),
+		.pause_ns = gcs_fields_num(e, "pause_ns"),
+		.is_new = gcs_fields_true(e, "new"),
+	};
 }
 
-char *gcs_logline_format(const json_t *event, bool millis)
+/* False when the event is none of the log's. */
+static bool put_log(FILE *f, const json_t *event)
+{
+	struct gcs_logtext e = from_json(event);
+	size_t n = gcs_logtext_format(NULL, 0, &e);
+	char *text;
+
+	if (!n)
+		return false;
+	text = xmalloc(n + 1);
+	gcs_logtext_format(text, n + 1, &e);
+	fprintf(f, " %s", text);
+	free(text);
+	return true;
+}
+
+static void put_other(FILE *f, const json_t *event)
 {
 	const char *name = gcs_fields_str(event, "event");
-	const char *time = gcs_fields_str(event, "time");
-	char *line = NULL, *t = millis && time ? xstrdup(time) : whole_seconds(time);
-	char *safe = gcs_text_safe(t, GCS_TEXT_WORD);
-	size_t size, i = 0, n = sizeof(events) / sizeof(events[0]);
-	FILE *f = open_memstream(&line, &size);
+	size_t i = 0, n = sizeof(events) / sizeof(events[0]);
 
-	if (!f)
-		die("out of memory");
-	fputs(safe, f);
-	put_int(f, "", event, "pid");
 	put_word(f, "", name);
 	while (i < n && (!name || strcmp(events[i].event, name)))
 		i++;
 	(i < n ? events[i].put : put_unknown)(f, event);
-	if (fclose(f))
-		die("out of memory");
+}
+
+static void put_time(FILE *f, const json_t *event, bool millis)
+{
+	const char *time = gcs_fields_str(event, "time");
+	char *t = xstrdup(time ? time : "-"), *safe;
+
+	if (!millis)
+		gcs_logtext_whole_seconds(t);
+	safe = gcs_text_safe(t, GCS_ESCAPE_SPACE);
+	fputs(safe, f);
 	free(safe);
 	free(t);
+}
+
+char *gcs_logline_format(const json_t *event, bool millis)
+{
+	char *line = NULL;
+	size_t size;
+	FILE *f = open_memstream(&line, &size);
+
+	if (!f)
+		die("out of memory");
+	put_time(f, event, millis);
+	put_int(f, "", event, "pid");
+	if (!put_log(f, event))
+		put_other(f, event);
+	if (fclose(f))
+		die("out of memory");
 	return line;
 }

@@ -28,7 +28,7 @@ void gcs_table_add_colored(struct gcs_table *t, const char *text, const char *sg
 		t->cap = t->cap ? t->cap * 2 : 64;
 		t->cell = xrealloc(t->cell, t->cap * sizeof(*t->cell));
 	}
-	t->cell[t->n].text = gcs_text_safe(text, GCS_TEXT_BACKSLASH);
+	t->cell[t->n].text = gcs_text_safe(text, GCS_ESCAPE_NOT_BACKSLASH);
 	t->cell[t->n++].sgr = sgr;
 }
 

@@ -14,7 +14,8 @@
 
 void gcs_watch_init(struct gcs_watch *w, enum gcs_sort sort)
 {
-	*w = (struct gcs_watch){.sort = sort, .trend = json_object(), .census_ns = INT64_MIN};
+	*w = (struct gcs_watch){
+		.sort = sort, .trend = json_object(), .past = json_object(), .census_ns = INT64_MIN};
 }
 
 void gcs_watch_fini(struct gcs_watch *w)
@@ -22,6 +23,7 @@ void gcs_watch_fini(struct gcs_watch *w)
 	for (int i = 0; i < GCS_WATCH_KINDS; i++)
 		json_decref(w->answer[i]);
 	json_decref(w->trend);
+	json_decref(w->past);
 	free(w->selected);
 }
 
@@ -98,21 +100,53 @@ static void note_census(struct gcs_watch *w, const json_t *census, int64_t now_n
 	double ago = gcs_fields_num(census, "taken_s_ago");
 	int64_t taken = now_ns - (ago > 0 && ago < 1e9 ? (int64_t)(ago * 1e9) : 0);
 	const json_t *types = json_object_get(census, "types");
-	json_t *keep;
+	json_t *keep, *past;
 
 	if (w->census_ns != INT64_MIN && taken - w->census_ns < SAME_CENSUS_NS)
 		return;
 	w->census_ns = taken;
 	keep = json_object();
+	past = json_object();
 	for (size_t i = 0; i < json_array_size(types); i++) {
 		const char *type = gcs_fields_str(json_array_get(types, i), "type");
 
 		if (type && json_object_get(w->trend, type))
 			json_object_set(keep, type, json_object_get(w->trend, type));
+		if (type && json_object_get(w->past, type))
+			json_object_set(past, type, json_object_get(w->past, type));
 		add_trend(keep, json_array_get(types, i));
 	}
 	json_decref(w->trend);
+	json_decref(w->past);
 	w->trend = keep;
+	w->past = past;
+}
+
+/*
+ * The counts up to the census that is on the screen, in place of those that were seen. A newer one
+ * comes with its own census.
+ */
+static void note_past(struct gcs_watch *w, const json_t *history, int64_t now_ns)
+{
+	const json_t *points = json_object_get(history, "points");
+	const char *type = gcs_fields_str(history, "type");
+	size_t n = json_array_size(points);
+	json_t *counts;
+
+	if (!type || !json_object_get(w->trend, type))
+		return;
+	counts = json_array();
+	for (size_t i = n > GCS_WATCH_TREND ? n - GCS_WATCH_TREND : 0; i < n; i++) {
+		const json_t *ago = json_array_get(json_array_get(points, i), 0);
+		const json_t *count = json_array_get(json_array_get(points, i), 1);
+
+		if (json_is_number(ago) && json_is_number(count) &&
+		    (double)(now_ns - w->census_ns) - json_number_value(ago) * 1e9 < SAME_CENSUS_NS)
+			json_array_append_new(counts, json_real(json_number_value(count)));
+	}
+	if (json_array_size(counts) > json_array_size(json_object_get(w->trend, type)))
+		json_object_set(w->trend, type, counts);
+	json_decref(counts);
 }
 
 static void note_rss(struct gcs_watch *w, double rss)
@@ -124,6 +158,11 @@ static void note_rss(struct gcs_watch *w, double rss)
 
 void gcs_watch_answer(struct gcs_watch *w, enum gcs_watch_kind kind, json_t *answer, int64_t now_ns)
 {
+	if (kind == GCS_WATCH_PAST) {
+		note_past(w, answer, now_ns);
+		json_decref(answer);
+		return;
+	}
 	json_decref(w->answer[kind]);
 	w->answer[kind] = answer;
 	w->message[kind][0] = '\0';
@@ -164,6 +203,7 @@ void gcs_watch_scroll(struct gcs_watch *w, size_t height)
 {
 	size_t n = gcs_watch_nrows(w);
 
+	w->height = height;
 	if (!height)
 		return;
 	if (w->cursor < w->top)
@@ -191,6 +231,19 @@ size_t gcs_watch_trend(const struct gcs_watch *w, const char *type, double *out)
 	for (size_t i = 0; i < n; i++)
 		out[i] = json_number_value(json_array_get(a, i));
 	return n;
+}
+
+const char *gcs_watch_wants_past(struct gcs_watch *w)
+{
+	for (size_t i = w->top; w->view == GCS_VIEW_TYPES && i < w->top + w->height; i++) {
+		const char *type = row_type(w, i);
+
+		if (type && !json_object_get(w->past, type)) {
+			json_object_set_new(w->past, type, json_true());
+			return type;
+		}
+	}
+	return NULL;
 }
 
 struct gcs_spark_point *gcs_watch_history(const struct gcs_watch *w, size_t *n)

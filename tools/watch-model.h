@@ -26,6 +26,7 @@ enum gcs_watch_kind {
 	GCS_WATCH_CENSUS,
 	GCS_WATCH_SUSPECTS,
 	GCS_WATCH_HISTORY,
+	GCS_WATCH_PAST, /* the end of a row's history, for its trend; not kept */
 	GCS_WATCH_KINDS,
 };
 
@@ -35,6 +36,7 @@ struct gcs_watch {
 	json_t *answer[GCS_WATCH_KINDS];                  /* the latest; NULL: none yet */
 	char message[GCS_WATCH_KINDS][GCS_WATCH_MESSAGE]; /* why there is none; "" */
 	json_t *trend;                                    /* type -> array of its last counts */
+	json_t *past;                                     /* type -> true: its past was asked for */
 	double rss[GCS_WATCH_RSS];                        /* NaN where unknown */
 	size_t nrss;
 	int64_t census_ns;              /* when the census of answer[] was taken */
@@ -43,6 +45,7 @@ struct gcs_watch {
 	char *selected;     /* a type, or NULL */
 	bool moved;         /* somebody chose it */
 	size_t cursor, top; /* rows of the view's table */
+	size_t height;      /* rows that are shown */
 	bool paused;
 };
 
@@ -68,6 +71,11 @@ void gcs_watch_show(struct gcs_watch *w, enum gcs_watch_view view);
 
 /* Counts of a type at the last censuses, oldest first: at most GCS_WATCH_TREND. */
 size_t gcs_watch_trend(const struct gcs_watch *w, const char *type, double *out);
+/*
+ * A type on the screen whose counts before this watch began were not asked for yet, or NULL; from
+ * now on they are. With its answer the trend is whole at once, not after so many censuses.
+ */
+const char *gcs_watch_wants_past(struct gcs_watch *w);
 /* The history of the selected type, in memory to be freed; NULL when it is not there. */
 struct gcs_spark_point *gcs_watch_history(const struct gcs_watch *w, size_t *n);
 

@@ -147,7 +147,7 @@ int gcs_screen_key(void)
 
 char *gcs_screen_safe(const struct gcs_screen *s, const char *text)
 {
-	return gcs_text_safe(text, GCS_TEXT_BACKSLASH | (s->ascii ? GCS_TEXT_ASCII : 0));
+	return gcs_text_safe(text, GCS_ESCAPE_NOT_BACKSLASH | (s->ascii ? GCS_ESCAPE_NOT_ASCII : 0));
 }
 
 static attr_t attributes(const struct gcs_screen *s, enum gcs_watch_style style)
@@ -230,7 +230,7 @@ static void draw_title(const struct gcs_screen *s, const struct gcs_watch *w,
 
 	snprintf(left, sizeof(left), "gcscope  %d  ", st->pid);
 	snprintf(right, sizeof(right), "  Python %.100s  up %s ", python,
-		 gcs_text_span(up, gcs_fields_num(info, "uptime_s")));
+		 gcs_unit_span(up, gcs_fields_num(info, "uptime_s")));
 	bar(s, 0);
 	gcs_screen_put(s, 0, 0, s->cols, GCS_STYLE_BAR, left);
 	x = (int)strlen(left);
@@ -272,12 +272,12 @@ static void draw_process(const struct gcs_screen *s, const struct gcs_watch *w, 
 	gcs_screen_printf(
 		s, y, 0, GCS_STYLE_PLAIN,
 		"RSS %s  objects %s  every %ss  agent CPU %s%% GIL %s%%/%s%% %s",
-		gcs_text_bytes(n[0], gcs_fields_num(stat, "process.rss_bytes"), " "),
-		gcs_text_count(n[1], gcs_fields_num(w->answer[GCS_WATCH_CENSUS], "objects")),
+		gcs_unit_bytes(n[0], gcs_fields_num(stat, "process.rss_bytes"), " "),
+		gcs_unit_count(n[1], gcs_fields_num(w->answer[GCS_WATCH_CENSUS], "objects")),
 		gcs_text_plain(n[2], gcs_fields_num(stat, "agent.interval_s"), 6),
 		share(n[3], stat, "agent.cpu_ns"), share(n[4], stat, "agent.gil_held_ns"),
 		gcs_text_plain(n[5], gcs_fields_num(stat, "agent.budget_percent"), 6),
-		gcs_text_bytes(n[6], gcs_fields_num(stat, "agent.memory_bytes"), " "));
+		gcs_unit_bytes(n[6], gcs_fields_num(stat, "agent.memory_bytes"), " "));
 }
 
 /* What the RSS is made of, and how it went since watch began. */
@@ -291,9 +291,9 @@ static void draw_memory(const struct gcs_screen *s, const struct gcs_watch *w, i
 	gcs_screen_put(s, y, 0, s->cols, GCS_STYLE_BOLD, "mem");
 	gcs_screen_printf(
 		s, y, 4, GCS_STYLE_PLAIN, "anonymous %s  files %s  shared %s",
-		gcs_text_bytes(anon, gcs_fields_num(stat, "process.rss_anon_bytes"), " "),
-		gcs_text_bytes(file, gcs_fields_num(stat, "process.rss_file_bytes"), " "),
-		gcs_text_bytes(shmem, gcs_fields_num(stat, "process.rss_shmem_bytes"), " "));
+		gcs_unit_bytes(anon, gcs_fields_num(stat, "process.rss_anon_bytes"), " "),
+		gcs_unit_bytes(file, gcs_fields_num(stat, "process.rss_file_bytes"), " "),
+		gcs_unit_bytes(shmem, gcs_fields_num(stat, "process.rss_shmem_bytes"), " "));
 	if (!gcs_spark_range(w->rss, w->nrss, &lo, &hi))
 		return;
 	gcs_spark_row(line, w->rss, w->nrss, lo, hi, 0, 1, s->ascii);
@@ -312,8 +312,8 @@ static void draw_gc_line(const struct gcs_screen *s, const json_t *stat, int y)
 		       : json_is_true(enabled) ? "enabled"
 					       : "-");
 	gcs_screen_printf(s, y, 12, GCS_STYLE_PLAIN, "  frozen %s  in gc.garbage %s",
-			  gcs_text_count(frozen, gcs_fields_num(stat, "gc.frozen")),
-			  gcs_text_count(garbage, gcs_fields_num(stat, "gc.garbage")));
+			  gcs_unit_count(frozen, gcs_fields_num(stat, "gc.frozen")),
+			  gcs_unit_count(garbage, gcs_fields_num(stat, "gc.garbage")));
 }
 
 static double element(const json_t *stat, const char *array, size_t i)
@@ -329,14 +329,14 @@ static void draw_generation(const struct gcs_screen *s, const json_t *stat, size
 	char c[8][GCS_UNIT_MAX];
 
 	gcs_screen_printf(s, y, 0, GCS_STYLE_PLAIN, "%4zu %9s %9s %9s %9s %7s %7s %7s %9s", i,
-			  gcs_text_count(c[0], gcs_fields_num(g, "collections")),
-			  gcs_text_ns(c[1], gcs_fields_num(g, "pause_ns.p50"), " "),
-			  gcs_text_ns(c[2], gcs_fields_num(g, "pause_ns.p99"), " "),
-			  gcs_text_ns(c[3], gcs_fields_num(g, "pause_ns.max"), " "),
-			  gcs_text_count(c[4], gcs_fields_num(g, "collected")),
-			  gcs_text_count(c[5], gcs_fields_num(g, "uncollectable")),
-			  gcs_text_count(c[6], element(stat, "gc.counts", i)),
-			  gcs_text_count(c[7], element(stat, "gc.thresholds", i)));
+			  gcs_unit_count(c[0], gcs_fields_num(g, "collections")),
+			  gcs_unit_ns(c[1], gcs_fields_num(g, "pause_ns.p50"), " "),
+			  gcs_unit_ns(c[2], gcs_fields_num(g, "pause_ns.p99"), " "),
+			  gcs_unit_ns(c[3], gcs_fields_num(g, "pause_ns.max"), " "),
+			  gcs_unit_count(c[4], gcs_fields_num(g, "collected")),
+			  gcs_unit_count(c[5], gcs_fields_num(g, "uncollectable")),
+			  gcs_unit_count(c[6], element(stat, "gc.counts", i)),
+			  gcs_unit_count(c[7], element(stat, "gc.thresholds", i)));
 }
 
 /* Returns the rows used. */

@@ -94,15 +94,15 @@ static void types_row(const struct gcs_screen *s, const struct gcs_watch *w, str
 
 	if (selected)
 		gcs_screen_printf(s, y, 0, style, "%*s", s->cols, "");
-	gcs_screen_printf(s, y, 0, style, "%9s", gcs_text_int(n, gcs_fields_num(row, "count")));
+	gcs_screen_printf(s, y, 0, style, "%9s", gcs_unit_int(n, gcs_fields_num(row, "count")));
 	if (l.bytes) {
 		gcs_screen_printf(s, y, x, style, "%10s",
-				  gcs_text_bytes(n, gcs_fields_num(row, "bytes"), " "));
+				  gcs_unit_bytes(n, gcs_fields_num(row, "bytes"), " "));
 		x += 11;
 	}
 	if (l.growth) {
 		gcs_screen_printf(s, y, x, selected || !(growth > 0) ? style : GCS_STYLE_YELLOW,
-				  "%9s", gcs_text_rate(n, growth));
+				  "%9s", gcs_unit_rate(n, growth));
 		x += 10;
 	}
 	if (l.trend) {
@@ -128,7 +128,7 @@ static void put_history_line(const struct gcs_screen *s, const struct gcs_watch 
 			gcs_screen_put(s, y, 0, s->cols, GCS_STYLE_CYAN, line);
 			gcs_screen_printf(s, y, (int)columns + 2, GCS_STYLE_DIM,
 					  "last %s: %.0f to %.0f",
-					  gcs_text_span(span, p[0].ago_s - p[n - 1].ago_s), lo, hi);
+					  gcs_unit_span(span, p[0].ago_s - p[n - 1].ago_s), lo, hi);
 		}
 	}
 	free(p);
@@ -170,12 +170,12 @@ static void suspect_row(const struct gcs_screen *s, int y, const json_t *row, bo
 		gcs_screen_printf(s, y, 0, style, "%*s", s->cols, "");
 	gcs_screen_put(s, y, 0, 9, selected ? style : style_of(confidence), grade);
 	gcs_screen_printf(s, y, 10, style, "%8s %9s",
-			  gcs_text_int(count, gcs_fields_num(row, "count")),
-			  gcs_text_rate(rate, gcs_fields_num(row, "growth_per_s")));
+			  gcs_unit_int(count, gcs_fields_num(row, "count")),
+			  gcs_unit_rate(rate, gcs_fields_num(row, "growth_per_s")));
 	if (s->cols >= 70)
 		gcs_screen_printf(s, y, 28, style, " %9s %12s",
-				  gcs_text_bytes(bytes, gcs_fields_num(row, "bytes"), " "),
-				  gcs_text_byte_rate(brate, gcs_fields_num(row, "bytes_per_s")));
+				  gcs_unit_bytes(bytes, gcs_fields_num(row, "bytes"), " "),
+				  gcs_unit_byte_rate(brate, gcs_fields_num(row, "bytes_per_s"), " "));
 	gcs_screen_put(s, y, s->cols >= 70 ? 53 : 30, s->cols, style, type);
 	free(type);
 	free(grade);
@@ -189,7 +189,7 @@ static void no_suspects(const struct gcs_screen *s, const struct gcs_watch *w, i
 
 	if (a)
 		gcs_screen_printf(s, y, 0, GCS_STYLE_DIM, "no suspects after %s censuses",
-				  gcs_text_int(n, gcs_fields_num(a, "samples")));
+				  gcs_unit_int(n, gcs_fields_num(a, "samples")));
 	else
 		put_message(s, w, GCS_WATCH_SUSPECTS, y, "");
 }
@@ -223,15 +223,15 @@ static void put_evidence(const struct gcs_screen *s, const json_t *row, int y)
 
 	gcs_screen_printf(s, y, 0, GCS_STYLE_DIM,
 			  "since %s, %s censuses in %s, %s full collections", since,
-			  gcs_text_int(n[0], gcs_fields_num(row, "evidence.samples")),
-			  gcs_text_span(span, gcs_fields_num(row, "evidence.span_s")),
-			  gcs_text_int(n[1], gcs_fields_num(row, "evidence.full_collections")));
+			  gcs_unit_int(n[0], gcs_fields_num(row, "evidence.samples")),
+			  gcs_unit_span(span, gcs_fields_num(row, "evidence.span_s")),
+			  gcs_unit_int(n[1], gcs_fields_num(row, "evidence.full_collections")));
 	gcs_screen_printf(s, y + 1, 0, GCS_STYLE_DIM,
 			  "least per part %s -> %s, %s of %s parts rising%s%s",
-			  gcs_text_int(n[2], gcs_fields_num(row, "evidence.min_first")),
-			  gcs_text_int(n[3], gcs_fields_num(row, "evidence.min_last")),
-			  gcs_text_int(n[4], gcs_fields_num(row, "evidence.rising")),
-			  gcs_text_int(n[5], gcs_fields_num(row, "evidence.blocks")),
+			  gcs_unit_int(n[2], gcs_fields_num(row, "evidence.min_first")),
+			  gcs_unit_int(n[3], gcs_fields_num(row, "evidence.min_last")),
+			  gcs_unit_int(n[4], gcs_fields_num(row, "evidence.rising")),
+			  gcs_unit_int(n[5], gcs_fields_num(row, "evidence.blocks")),
 			  gcs_fields_str(row, "advice") ? "; " : "",
 			  gcs_fields_str(row, "advice") ? advice : "");
 	free(since);
@@ -267,20 +267,20 @@ static void graph_axis(const struct gcs_screen *s, int y, int rows, double lo, d
 
 	for (int r = 0; r < rows; r++)
 		gcs_screen_put(s, y + r, AXIS - 1, 1, GCS_STYLE_DIM, "|");
-	gcs_screen_printf(s, y, 0, GCS_STYLE_DIM, "%7s", gcs_text_count(n, hi));
+	gcs_screen_printf(s, y, 0, GCS_STYLE_DIM, "%7s", gcs_unit_count(n, hi));
 	if (rows > 4)
 		gcs_screen_printf(s, y + rows / 2, 0, GCS_STYLE_DIM, "%7s",
-				  gcs_text_count(n, (lo + hi) / 2));
+				  gcs_unit_count(n, (lo + hi) / 2));
 	if (rows > 1)
-		gcs_screen_printf(s, y + rows - 1, 0, GCS_STYLE_DIM, "%7s", gcs_text_count(n, lo));
+		gcs_screen_printf(s, y + rows - 1, 0, GCS_STYLE_DIM, "%7s", gcs_unit_count(n, lo));
 }
 
 static void graph_time(const struct gcs_screen *s, int y, double oldest, double newest)
 {
 	char from[GCS_UNIT_MAX], to[GCS_UNIT_MAX], end[GCS_UNIT_MAX + 8];
 
-	gcs_text_span(from, oldest);
-	gcs_text_span(to, newest > 0 ? newest : 0);
+	gcs_unit_span(from, oldest);
+	gcs_unit_span(to, newest > 0 ? newest : 0);
 	snprintf(end, sizeof(end), "%s ago", to);
 	gcs_screen_printf(s, y, AXIS, GCS_STYLE_DIM, "%s ago", from);
 	gcs_screen_put(s, y, s->cols - (int)strlen(end), s->cols, GCS_STYLE_DIM, end);

@@ -23,7 +23,7 @@ static void print_line(const char *fmt, va_list ap)
 	if (die_hook)
 		die_hook();
 	vsnprintf(raw, sizeof(raw), fmt, ap);
-	gcs_text_escape(safe, sizeof(safe), raw, strlen(raw), GCS_TEXT_BACKSLASH);
+	gcs_escape_text(safe, sizeof(safe), raw, strlen(raw), GCS_ESCAPE_NOT_BACKSLASH);
 	fprintf(stderr, "gcscope: %s\n", safe);
 }
 

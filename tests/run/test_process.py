@@ -233,22 +233,26 @@ print("end")
     assert (done.status, done.stdout, done.stderr) == (0, b"end\n", b"")
 
 
-@pytest.mark.limit(150)
-@pytest.mark.parametrize("suite", ["test_gc", "test_weakref", "test_finalization", "test_fork1", "test_thread",
-                                   "test_signal", "test_atexit", "test_threading"])
+SUITES = ["test_gc", "test_weakref", "test_finalization", "test_fork1", "test_thread", "test_signal", "test_atexit",
+          "test_threading"]
+
+
+@pytest.mark.limit(240)
+@pytest.mark.parametrize("suite", SUITES)
 def test_cpython_suite(few_pythons, agent, sockdir, tmp_path, suite):
-    """CPython's own tests of what the agent comes near, as they end without it."""
-    argv = [few_pythons.path, "-m", "test", "-v", suite]
+    """CPython's own tests of what the agent comes near, as they end without it (but for the longest of them)."""
     env = environment(sockdir, TMPDIR=str(tmp_path))
     if run_program([few_pythons.path, "-c", "import test.support"], env).status:
         pytest.skip("CPython's test suite is not installed")
+    argv = [few_pythons.path, "-m", "test", "-v", "-i", "*tress*", "-i", "*itimer*", "-i", "*siginterrupt*", suite]
 
     def outcome(with_agent):
         done = run_program(argv, environment(sockdir, agent if with_agent else None, TMPDIR=str(tmp_path),
-                                             GCSCOPE_INTERVAL="0.05"), cwd=str(tmp_path), timeout=120)
+                                             GCSCOPE_INTERVAL="0.05"), cwd=str(tmp_path), timeout=70)
         text = (done.stdout + done.stderr).decode("utf-8", "replace")
-        failed = sorted(x for x in text.splitlines() if x.startswith(("FAIL:", "ERROR:")))
-        return done.status, failed
-    under = outcome(True)
-    if under != (0, []):
-        assert under == outcome(False)
+        return [done.status] + sorted(x for x in text.splitlines() if x.startswith(("FAIL:", "ERROR:")))
+    # Some of these tests measure time, and fail now and then on a busy machine: twice is a finding.
+    ends = [outcome(True)]
+    if ends[0] != [0]:
+        ends.append(outcome(True))
+    assert ends[-1] == [0] or outcome(False) in ends

@@ -153,10 +153,11 @@ churn()
 print('ok')
 """,
     "audit": """
-import sys
+import sys, time
+time.sleep(.3)  # what the agent verifies while it attaches, an early hook does see
 seen = []
-sys.addaudithook(lambda event, args: seen.append(event) if event.startswith(('import', 'open', 'gc', 'ctypes')) else None)
-import time; time.sleep(.3)
+sys.addaudithook(lambda event, args: seen.append(event))
+time.sleep(.3)
 print(seen)
 """,
     "unraisable": """

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Guards against: a log line whose fields shift because a type's name holds a space or a newline,
- * an event that is not known or not complete ending the log, and drift from the form that doc
- * promises.
+ * an event that is not known or not complete ending the log, drift from the form that doc promises,
+ * and a line of the agent's own log that differs from what the command line prints of the event.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,9 +11,13 @@
 
 #include <cmocka.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include "json.h"
 #include "logline.h"
+#include "logtext.h"
+#include "mem.h"
 
 static void check(const char *json, bool millis, const char *want)
 {
@@ -34,13 +38,20 @@ static void suspects(void **state)
 	(void)state;
 	check("{" HEAD
 	      "\"event\":\"suspect\",\"type\":\"app.Session\",\"count\":900,\"bytes\":51610,"
-	      "\"growth_per_s\":9.8,\"confidence\":\"confirmed\",\"evidence\":{\"samples\":40,\"full_collections\":2},"
+	      "\"growth_per_s\":9.8,\"bytes_per_s\":548.4,\"confidence\":\"confirmed\",\"evidence\":{\"samples\":40,\"full_collections\":2},"
 	      "\"new\":false}",
 	      false,
-	      "2026-11-20T07:30:01Z 4711 suspect confirmed app.Session count=900 +9.8/s bytes=50.4KiB "
+	      "2026-11-20T07:30:01Z 4711 suspect confirmed app.Session count=900 +9.8/s bytes=50.4KiB +548B/s "
 	      "(40 censuses, 2 full collections)");
 	check("{" HEAD "\"event\":\"suspect\",\"new\":true}", false,
-	      "2026-11-20T07:30:01Z 4711 suspect - - count=- - bytes=- (- censuses, - full collections) new");
+	      "2026-11-20T07:30:01Z 4711 suspect - - count=- - bytes=- - (- censuses, - full collections) new");
+	check("{" HEAD
+	      "\"event\":\"suspect\",\"type\":\"dict\",\"count\":4640,\"bytes\":2097152,"
+	      "\"growth_per_s\":0.0,\"bytes_per_s\":1228.8,\"confidence\":\"likely\","
+	      "\"evidence\":{\"samples\":33,\"full_collections\":0,\"by\":\"bytes\"},\"new\":true}",
+	      false,
+	      "2026-11-20T07:30:01Z 4711 suspect likely dict count=4640 0/s bytes=2.0MiB +1.2KiB/s "
+	      "(33 censuses, 0 full collections) new");
 	check("{" HEAD
 	      "\"event\":\"withdrawn\",\"type\":\"a b\\n\\u001b.C\",\"confidence\":\"likely\",\"count\":3}",
 	      false, "2026-11-20T07:30:01Z 4711 withdrawn likely a\\x20b\\n\\x1b.C count=3");
@@ -60,6 +71,76 @@ static void changes(void **state)
 	      false, "2026-11-20T07:30:01Z 4711 pause gen=2 340ms at=my\\x20app.py:7");
 	check("{" HEAD "\"event\":\"pause\",\"generation\":2,\"pause_ns\":340000000,\"at\":null}",
 	      false, "2026-11-20T07:30:01Z 4711 pause gen=2 340ms");
+}
+
+static void introductions(void **state)
+{
+	(void)state;
+	check("{" HEAD
+	      "\"event\":\"settings\",\"message\":\"GCSCOPE_INTERVAL='a\\\\x1b': expected\\nseconds\"}",
+	      false,
+	      "2026-11-20T07:30:01Z 4711 settings GCSCOPE_INTERVAL='a\\x1b': expected\\nseconds");
+	check("{" HEAD
+	      "\"event\":\"disabled\",\"feature\":\"a b\",\"reason\":\"does not verify\"}",
+	      false, "2026-11-20T07:30:01Z 4711 disabled a\\x20b does not verify");
+	check("{" HEAD "\"event\":\"disabled\"}", false, "2026-11-20T07:30:01Z 4711 disabled - -");
+}
+
+/*
+ * What the agent makes of its own numbers and names, and what the command line makes of the JSON
+ * that the agent made of them.
+ */
+static void both_ends(double rate, double bytes, const char *type, const char *at)
+{
+	struct gcs_logtext e = {.event = "suspect", .confidence = "likely", .type = type, .count = 7,
+				.growth_per_s = gcs_json_rounded(rate), .bytes = (double)(uint64_t)bytes,
+				.bytes_per_s = gcs_json_rounded(rate * 57), .samples = 9};
+	char want[2048], head[] = "2026-11-20T07:30:01.999Z";
+	struct gcs_buf b;
+	struct gcs_json j;
+	size_t n;
+
+	gcs_logtext_whole_seconds(head);
+	n = (size_t)sprintf(want, "%s 4711 ", head);
+	assert_true(gcs_logtext_format(want + n, sizeof(want) - n, &e) < sizeof(want) - n);
+	gcs_buf_init(&b);
+	gcs_json_init(&j, &b);
+	gcs_json_object(&j, NULL);
+	gcs_json_i64(&j, "pid", 4711);
+	gcs_json_str(&j, "time", "2026-11-20T07:30:01.999Z");
+	gcs_json_str(&j, "event", e.event);
+	gcs_json_str(&j, "type", type);
+	gcs_json_str(&j, "at", at);
+	gcs_json_str(&j, "confidence", e.confidence);
+	gcs_json_u64(&j, "count", 7);
+	gcs_json_u64(&j, "bytes", (uint64_t)bytes);
+	gcs_json_double(&j, "growth_per_s", e.growth_per_s);
+	gcs_json_double(&j, "bytes_per_s", e.bytes_per_s);
+	gcs_json_object(&j, "evidence");
+	gcs_json_u64(&j, "samples", 9);
+	gcs_json_u64(&j, "full_collections", 0);
+	gcs_json_object_end(&j);
+	gcs_json_object_end(&j);
+	assert_false(b.failed);
+	check(b.data, false, want);
+	gcs_buf_fini(&b);
+}
+
+static void agent_and_command_line_agree(void **state)
+{
+	static const char *const type[] = {"app.Session", "a b\n\x1b\xc2\x9b\u202e\\", "\xff\xe2\x82.\xed\xa0\x80",
+					   "Gr\u00f6\u00dfe.\U0001f40d\U000e0041", ""};
+	/* At and beside every place where the digits that are shown change. */
+	static const double edge[] = {0, 0.05, 0.15, 9.85, 0.0995, 0.01235, 99.95, 999.5, 1023.5, 1e-9, 1.15e-5, 3e9};
+
+	(void)state;
+	assert_int_equal(gcs_mem_init(4 << 20), 0);
+	for (size_t i = 0; i < sizeof(edge) / sizeof(edge[0]); i++)
+		for (int k = -3; k <= 3; k++)
+			both_ends(edge[i] * (1 + k * 1.7e-8), edge[i] * 1000, type[i % 5], NULL);
+	for (double v = 1e-11; v < 1e9; v *= 1.0023)
+		both_ends(v, v * 977, type[(size_t)(v * 1e11) % 5], "");
+	gcs_mem_fini();
 }
 
 static void stream(void **state)
@@ -95,6 +176,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(suspects),
 		cmocka_unit_test(changes),
+		cmocka_unit_test(introductions),
+		cmocka_unit_test(agent_and_command_line_agree),
 		cmocka_unit_test(stream),
 		cmocka_unit_test(what_is_not_known),
 	};

@@ -19,7 +19,7 @@
 static void check(const char *in, size_t len, unsigned flags, const char *want)
 {
 	char out[256];
-	size_t n = gcs_text_escape(out, sizeof(out), in, len, flags);
+	size_t n = gcs_escape_text(out, sizeof(out), in, len, flags);
 
 	assert_string_equal(out, want);
 	assert_int_equal(n, strlen(want));
@@ -38,7 +38,7 @@ static void escapes_controls(void **state)
 	      "2J",
 	      0, "\\u009b2J");
 	CHECK("back\\slash", 0, "back\\\\slash");
-	CHECK("back\\slash", GCS_TEXT_BACKSLASH, "back\\slash");
+	CHECK("back\\slash", GCS_ESCAPE_NOT_BACKSLASH, "back\\slash");
 	CHECK("", 0, "");
 }
 
@@ -56,8 +56,8 @@ static void keeps_letters(void **state)
 {
 	(void)state;
 	CHECK("Größe.漢字.Ἑλλάς.\U0001f40d", 0, "Größe.漢字.Ἑλλάς.\U0001f40d");
-	CHECK("Gr\u00f6\u00dfe \U0001f40d", GCS_TEXT_ASCII, "Gr\\u00f6\\u00dfe \\U0001f40d");
-	CHECK("a b", GCS_TEXT_WORD, "a\\x20b");
+	CHECK("Gr\u00f6\u00dfe \U0001f40d", GCS_ESCAPE_NOT_ASCII, "Gr\\u00f6\\u00dfe \\U0001f40d");
+	CHECK("a b", GCS_ESCAPE_SPACE, "a\\x20b");
 }
 
 static void escapes_what_is_not_utf8(void **state)
@@ -69,6 +69,8 @@ static void escapes_what_is_not_utf8(void **state)
 	CHECK("\xf4\x90\x80\x80", 0, "\\xf4\\x90\\x80\\x80"); /* beyond Unicode */
 	CHECK("\xe2\x82", 0, "\\xe2\\x82");                   /* cut */
 	CHECK("\x9b", 0, "\\x9b");                            /* a bare C1 */
+	CHECK("\xe2\x82\xffz", GCS_ESCAPE_REPLACE, "\ufffd\ufffdz"); /* as JSON has it */
+	CHECK("\xff", GCS_ESCAPE_REPLACE | GCS_ESCAPE_NOT_ASCII, "\\ufffd");
 }
 
 /*
@@ -81,14 +83,14 @@ static void cuts_between_characters(void **state)
 	static const char *const piece[] = {"a",  "b",          "\\x1b", "\\u202e", "ü",
 					    "漢", "\U0001f40d", "\\xff", "!"};
 	char whole[128];
-	size_t total = gcs_text_escape(whole, sizeof(whole), in, sizeof(in) - 1, 0);
+	size_t total = gcs_escape_text(whole, sizeof(whole), in, sizeof(in) - 1, 0);
 
 	(void)state;
 	for (size_t size = 0; size <= total + 1; size++) {
 		char *out = malloc(size ? size : 1); /* exact, for ASan */
 		size_t at = 0;
 
-		assert_int_equal(gcs_text_escape(out, size, in, sizeof(in) - 1, 0), total);
+		assert_int_equal(gcs_escape_text(out, size, in, sizeof(in) - 1, 0), total);
 		for (size_t i = 0; size && i < sizeof(piece) / sizeof(piece[0]) && at < strlen(out);
 		     i++)
 			at += strlen(piece[i]);
@@ -162,27 +164,36 @@ static void writes_units(void **state)
 	char s[GCS_UNIT_MAX];
 
 	(void)state;
-	unit(gcs_text_bytes(s, 0, " "), "0 B");
-	unit(gcs_text_bytes(s, 1023, " "), "1023 B");
-	unit(gcs_text_bytes(s, 1024, " "), "1.0 KiB");
-	unit(gcs_text_bytes(s, 50400 * 1.024, ""), "50.4KiB");
-	unit(gcs_text_bytes(s, 1.2 * 1048576, " "), "1.2 MiB");
-	unit(gcs_text_bytes(s, 1048575, " "), "1.0 MiB");
-	unit(gcs_text_bytes(s, 99.97 * 1024, " "), "100 KiB");
-	unit(gcs_text_bytes(s, 1e30, ""), "888178419700125PiB");
-	unit(gcs_text_bytes(s, NAN, " "), "-");
-	unit(gcs_text_count(s, 900), "900");
-	unit(gcs_text_count(s, 3100), "3.1k");
-	unit(gcs_text_count(s, 999.7), "1.0k");
-	unit(gcs_text_count(s, 999999), "1.0M");
-	unit(gcs_text_count(s, 1234567), "1.2M");
-	unit(gcs_text_int(s, 1234567), "1234567");
-	unit(gcs_text_int(s, INFINITY), "-");
+	unit(gcs_unit_bytes(s, 0, " "), "0 B");
+	unit(gcs_unit_bytes(s, 1023, " "), "1023 B");
+	unit(gcs_unit_bytes(s, 1024, " "), "1.0 KiB");
+	unit(gcs_unit_bytes(s, 50400 * 1.024, ""), "50.4KiB");
+	unit(gcs_unit_bytes(s, 1.2 * 1048576, " "), "1.2 MiB");
+	unit(gcs_unit_bytes(s, 1048575, " "), "1.0 MiB");
+	unit(gcs_unit_bytes(s, 99.97 * 1024, " "), "100 KiB");
+	unit(gcs_unit_bytes(s, 1e30, ""), "888178419700125PiB");
+	unit(gcs_unit_bytes(s, NAN, " "), "-");
+	unit(gcs_unit_count(s, 900), "900");
+	unit(gcs_unit_count(s, 3100), "3.1k");
+	unit(gcs_unit_count(s, 999.7), "1.0k");
+	unit(gcs_unit_count(s, 999999), "1.0M");
+	unit(gcs_unit_count(s, 1234567), "1.2M");
+	unit(gcs_unit_int(s, 1234567), "1234567");
+	unit(gcs_unit_int(s, INFINITY), "-");
 	unit(gcs_text_plain(s, 0.25, 6), "0.25");
 	unit(gcs_text_plain(s, 10, 6), "10");
 	unit(gcs_text_plain(s, 0.012345, 2), "0.012");
 	unit(gcs_text_plain(s, NAN, 2), "-");
-	unit(gcs_text_int(s, 1e300), "100000000000000000000");
+	unit(gcs_unit_int(s, 1e300), "1000000000000000000");
+	unit(gcs_unit_int(s, -1e300), "-1000000000000000000");
+	unit(gcs_unit_int(s, 9007199254740991.0), "9007199254740991");
+	unit(gcs_unit_int(s, 4503599627370497.0), "4503599627370497");
+	unit(gcs_unit_int(s, -0.4), "0");
+	unit(gcs_unit_int(s, 2.5), "3");
+	unit(gcs_unit_bytes(s, -2.5 * 1024, ""), "-2.5KiB");
+	unit(gcs_unit_count(s, 999.5), "1.0k");
+	unit(gcs_unit_count(s, 99949), "99.9k");
+	unit(gcs_unit_count(s, 99951), "100k");
 }
 
 static void writes_times_and_rates(void **state)
@@ -190,25 +201,34 @@ static void writes_times_and_rates(void **state)
 	char s[GCS_UNIT_MAX];
 
 	(void)state;
-	unit(gcs_text_ns(s, 0, " "), "0 ns");
-	unit(gcs_text_ns(s, 340e6, " "), "340 ms");
-	unit(gcs_text_ns(s, 3.44e6, " "), "3.4 ms");
-	unit(gcs_text_ns(s, 999.9e3, " "), "1.0 ms");
-	unit(gcs_text_ns(s, 12.3e9, ""), "12.3s");
-	unit(gcs_text_ns(s, 200e9, " "), "3m20s");
-	unit(gcs_text_span(s, 59.9), "59s");
-	unit(gcs_text_span(s, 192), "3m12s");
-	unit(gcs_text_span(s, 7260), "2h01m");
-	unit(gcs_text_span(s, 90000), "1d01h");
-	unit(gcs_text_span(s, -1), "-");
-	unit(gcs_text_rate(s, 9.84), "+9.8/s");
-	unit(gcs_text_rate(s, -1.25), "-1.2/s");
-	unit(gcs_text_rate(s, 0.0123), "+0.012/s");
-	unit(gcs_text_rate(s, 0), "0/s");
-	unit(gcs_text_rate(s, 12345), "+12.3k/s");
-	unit(gcs_text_rate(s, NAN), "-");
-	unit(gcs_text_byte_rate(s, 1.5 * 1048576), "+1.5 MiB/s");
-	unit(gcs_text_byte_rate(s, -10), "-10 B/s");
+	unit(gcs_unit_ns(s, 0, " "), "0 ns");
+	unit(gcs_unit_ns(s, 340e6, " "), "340 ms");
+	unit(gcs_unit_ns(s, 3.44e6, " "), "3.4 ms");
+	unit(gcs_unit_ns(s, 999.9e3, " "), "1.0 ms");
+	unit(gcs_unit_ns(s, 12.3e9, ""), "12.3s");
+	unit(gcs_unit_ns(s, 200e9, " "), "3m20s");
+	unit(gcs_unit_span(s, 59.9), "59s");
+	unit(gcs_unit_span(s, 192), "3m12s");
+	unit(gcs_unit_span(s, 7260), "2h01m");
+	unit(gcs_unit_span(s, 90000), "1d01h");
+	unit(gcs_unit_span(s, -1), "-");
+	unit(gcs_unit_rate(s, 9.84), "+9.8/s");
+	unit(gcs_unit_rate(s, -1.25), "-1.3/s");
+	unit(gcs_unit_rate(s, 0.0123), "+0.012/s");
+	unit(gcs_unit_rate(s, 0.1), "+0.1/s");
+	unit(gcs_unit_rate(s, 0.0999), "+0.1/s");
+	unit(gcs_unit_rate(s, 0.05), "+0.05/s");
+	unit(gcs_unit_rate(s, -0.0000117), "-0.000012/s");
+	unit(gcs_unit_rate(s, 1e-12), "0/s");
+	unit(gcs_unit_rate(s, 0), "0/s");
+	unit(gcs_unit_rate(s, 1e300), "+1000000000000000000P/s");
+	unit(gcs_unit_rate(s, 12345), "+12.3k/s");
+	unit(gcs_unit_rate(s, NAN), "-");
+	unit(gcs_unit_byte_rate(s, 1.5 * 1048576, " "), "+1.5 MiB/s");
+	unit(gcs_unit_byte_rate(s, -10, " "), "-10 B/s");
+	unit(gcs_unit_byte_rate(s, 547.6, ""), "+548B/s");
+	unit(gcs_unit_byte_rate(s, 0.3, ""), "0/s");
+	unit(gcs_unit_byte_rate(s, INFINITY, ""), "-");
 }
 
 int main(void)

@@ -126,6 +126,49 @@ static void trend_has_each_census_once(void **state)
 	gcs_watch_fini(&w);
 }
 
+/* Points as the agent has them: a census each half second, the last one `ago` before now. */
+static void past(struct gcs_watch *w, const char *type, int from, int to, double ago, int64_t now)
+{
+	json_t *points = json_array();
+
+	for (int i = from; i <= to; i++)
+		json_array_append_new(points, json_pack("[f, i, i]", ago + (to - i) * 0.5, i, 0));
+	gcs_watch_answer(w, GCS_WATCH_PAST, json_pack("{s:s, s:o}", "type", type, "points", points),
+			 now);
+}
+
+static void trend_begins_with_the_past(void **state)
+{
+	double v[GCS_WATCH_TREND];
+	struct gcs_watch w;
+
+	(void)state;
+	gcs_watch_init(&w, GCS_SORT_COUNT);
+	assert_null(gcs_watch_wants_past(&w));
+	census(&w, 7, 0.1, 10 * SECOND);
+	assert_null(gcs_watch_wants_past(&w)); /* nothing is shown yet */
+	gcs_watch_scroll(&w, 5);
+	assert_string_equal(gcs_watch_wants_past(&w), "a");
+	assert_null(gcs_watch_wants_past(&w));
+	past(&w, "a", 3, 8, 0, 10 * SECOND + SECOND / 2); /* one census later than what is shown */
+	assert_int_equal(gcs_watch_trend(&w, "a", v), 5);
+	assert_true(v[0] == 3 && v[4] == 7);
+	census(&w, 8, 0.1, 10 * SECOND + SECOND / 2);
+	assert_int_equal(gcs_watch_trend(&w, "a", v), 6);
+	assert_true(v[5] == 8);
+	assert_null(gcs_watch_wants_past(&w)); /* a new census is no reason to ask again */
+	past(&w, "a", -100, 8, 0.2, 10 * SECOND + SECOND / 2);
+	assert_int_equal(gcs_watch_trend(&w, "a", v), GCS_WATCH_TREND);
+	assert_true(v[GCS_WATCH_TREND - 1] == 8);
+	past(&w, "gone", 1, 5, 0, 11 * SECOND);
+	assert_int_equal(gcs_watch_trend(&w, "gone", v), 0);
+	answer(&w, GCS_WATCH_PAST, "{\"type\":\"a\",\"points\":[5,[],[\"x\",1],[1]]}", 11 * SECOND);
+	assert_int_equal(gcs_watch_trend(&w, "a", v), GCS_WATCH_TREND);
+	gcs_watch_show(&w, GCS_VIEW_SUSPECTS);
+	assert_null(gcs_watch_wants_past(&w));
+	gcs_watch_fini(&w);
+}
+
 static void views_have_their_rows(void **state)
 {
 	struct gcs_watch w;
@@ -219,6 +262,7 @@ int main(void)
 		cmocka_unit_test(cursor_starts_at_the_top),
 		cmocka_unit_test(scrolls_to_the_cursor),
 		cmocka_unit_test(trend_has_each_census_once),
+		cmocka_unit_test(trend_begins_with_the_past),
 		cmocka_unit_test(views_have_their_rows),
 		cmocka_unit_test(odd_answers),
 		cmocka_unit_test(resamples_by_time),
