@@ -20,7 +20,7 @@
 #define LONG_PAUSE_NS 100000000u
 #define CENSUS_TYPES 10 /* in an event */
 
-#define TEXT_MAX 8192   /* of a log line: a name, or a complaint about the settings, all of it escaped */
+#define TEXT_MAX 8192 /* of a log line: a name, or a complaint about the settings, all of it escaped */
 
 static struct gcs_buf line; /* reused from event to event */
 static int64_t event_ns;    /* realtime: the JSON and the text of an event tell one time */
@@ -171,10 +171,8 @@ static void log_uncollectable(const struct gcs_gc_event *c)
 
 static void log_pause(const struct gcs_gc_event *c)
 {
-	const struct gcs_logtext e = {.event = "pause",
-				      .generation = c->generation,
-				      .pause_ns = (double)c->pause_ns,
-				      .at = c->at};
+	const struct gcs_logtext e = {
+		.event = "pause", .generation = c->generation, .pause_ns = (double)c->pause_ns, .at = c->at};
 	struct gcs_json j;
 
 	begin_log(&j, e.event);

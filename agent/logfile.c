@@ -63,8 +63,8 @@ static void reopen(void)
 	if (fd >= 0)
 		close(fd);
 	fd = to_syslog() ? open_syslog()
-			 : open(gcs_config.log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
-				0640);
+			 : open(gcs_config.log,
+				O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 }
 
 /* The name no longer leads to the open file. */

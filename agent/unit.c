@@ -9,7 +9,7 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define DECIMALS_MAX 9
-#define LARGEST 1e18         /* what is greater reads as this */
+#define LARGEST 1e18             /* what is greater reads as this */
 #define EXACT 4503599627370496.0 /* from 2^52 on a double has no half to round */
 
 static const double power[DECIMALS_MAX + 1] = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9};

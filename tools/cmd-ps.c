@@ -142,10 +142,25 @@ static json_t *silent_row(const struct gcs_target *t)
 	return o;
 }
 
+/* A process that ends closes its sockets a moment before it is gone. */
+static void await_end(const struct row *r)
+{
+	struct pollfd p = {.fd = r->client.fd};
+	struct timespec tick = {.tv_nsec = 10 * 1000000};
+
+	if (poll(&p, 1, 0) != 1)
+		return;
+	for (int i = 0; i < 20 && gcs_proc_alive(r->target->pid, r->target->start); i++)
+		nanosleep(&tick, NULL);
+}
+
 /* It ended while we asked: its socket is stale as of now. */
 static bool ended_meanwhile(struct row *r)
 {
-	if (r->state != ROW_SILENT || gcs_proc_alive(r->target->pid, r->target->start))
+	if (r->state != ROW_SILENT)
+		return false;
+	await_end(r);
+	if (gcs_proc_alive(r->target->pid, r->target->start))
 		return false;
 	gcs_client_close(&r->client);
 	return gcs_client_connect(&r->client, r->target) == -ECONNREFUSED;

@@ -84,8 +84,7 @@ static void put_census(FILE *f, const json_t *e)
 
 static bool is_head(const char *key)
 {
-	return !strcmp(key, "schema") || !strcmp(key, "pid") || !strcmp(key, "time") ||
-	       !strcmp(key, "event");
+	return !strcmp(key, "schema") || !strcmp(key, "pid") || !strcmp(key, "time") || !strcmp(key, "event");
 }
 
 static void put_unknown(FILE *f, const json_t *e)

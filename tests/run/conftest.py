@@ -412,10 +412,7 @@ class Target:
     def stop(self):
         if self._client:
             self._client.close()
-        try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
+        kill_group(self.pid)
         self.proc.wait(10)
         self.reader.join(2)
         for f in (self.proc.stdin, self.stderr):
@@ -451,16 +448,25 @@ class Finished:
                                                           self.stderr.decode("utf-8", "replace"))
 
 
+def kill_group(pid):
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
 def run_program(argv, env, cwd=None, stdin=b"", timeout=DEADLINE, **keys):
-    """Runs to the end, bounded; kills the whole session when it does not end."""
+    """Runs to the end, bounded; whatever it left behind in its process group is killed."""
     proc = subprocess.Popen(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, start_new_session=True, **keys)
     try:
         out, err = proc.communicate(stdin, timeout)
     except subprocess.TimeoutExpired:
-        os.killpg(proc.pid, signal.SIGKILL)
+        kill_group(proc.pid)
         out, err = proc.communicate()
         raise AssertionError("%r did not end within %g s\n%s\n%s" % (argv, timeout, out, err)) from None
+    finally:
+        kill_group(proc.pid)
     return Finished(proc.returncode, out, err)
 
 

@@ -171,6 +171,8 @@ def test_history(python, target):
     counts = [p[1] for p in answer["points"]]
     steps = [c for i, c in enumerate(counts) if i == 0 or c != counts[i - 1]]
     assert [s for s in steps if s in (10, 20, 5, 30)][-4:] == [10, 20, 5, 30], counts
+    last = t.ask("history", type="__main__.Grows", limit=2)["points"]
+    assert len(last) == 2 and last[-1][1] == 30, last
     assert t.ask("history", type="no.such.Type")["error"]["code"] == "not_found"
     spaced = t.ask("history", type="builtins.<lambda> %x y")
     assert spaced["error"]["code"] == "not_found"

@@ -150,7 +150,7 @@ static void trend_begins_with_the_past(void **state)
 	gcs_watch_scroll(&w, 5);
 	assert_string_equal(gcs_watch_wants_past(&w), "a");
 	assert_null(gcs_watch_wants_past(&w));
-	past(&w, "a", 3, 8, 0, 10 * SECOND + SECOND / 2); /* one census later than what is shown */
+	past(&w, "a", 3, 8, 0.1, 10 * SECOND + SECOND / 2); /* one census later than what is shown */
 	assert_int_equal(gcs_watch_trend(&w, "a", v), 5);
 	assert_true(v[0] == 3 && v[4] == 7);
 	census(&w, 8, 0.1, 10 * SECOND + SECOND / 2);
