@@ -96,8 +96,10 @@ static bool still_there(const struct footprint *f, uintptr_t links[2])
 	uintptr_t w[8];
 	int refcnt = 2, type = 2 + GCS_OB_TYPE / 8;
 
-	if (!gcs_peek_words((uintptr_t)f->head, w, type + 1) || !w[refcnt] || w[type] != (uintptr_t)f->type)
+	if (!gcs_peek_words((uintptr_t)f->head, w, type + 1) || w[type] != (uintptr_t)f->type)
 		return false;
+	if (!(uint32_t)w[refcnt])
+		return false; /* from 3.12 on the count is the lower half */
 	links[0] = w[0] & GCS_LINK_MASK;
 	links[1] = w[1] & GCS_LINK_MASK;
 	return true;

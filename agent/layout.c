@@ -267,12 +267,13 @@ void gcs_type_name_gil(PyObject *type, char *out, size_t size)
 
 /* ---- sizes ---- */
 
-/* From 3.11 on these have an item size, but a weak reference list where a var object has its length. */
-static bool is_generator(PyObject *type)
+/* From 3.11 on these have an item size, but another member where a var object has its length. */
+static bool has_no_length(PyObject *type)
 {
 	const char *name = gcs_load_ptr(type, gcs_layout.tp_name);
 
-	return !strcmp(name, "generator") || !strcmp(name, "coroutine") || !strcmp(name, "async_generator");
+	return py.minor >= 11 && (!strcmp(name, "generator") || !strcmp(name, "coroutine") ||
+				  !strcmp(name, "async_generator") || !strcmp(name, "frame"));
 }
 
 void gcs_type_shape_gil(PyObject *type, struct gcs_type_shape *out)
@@ -295,7 +296,7 @@ void gcs_type_shape_gil(PyObject *type, struct gcs_type_shape *out)
 		out->kind = l->size_dict ? GCS_SIZE_DICT : GCS_SIZE_PLAIN;
 	} else if (type == py.PySet_Type || type == py.PyFrozenSet_Type) {
 		out->kind = l->size_set ? GCS_SIZE_SET : GCS_SIZE_PLAIN;
-	} else if (item && !is_generator(type)) {
+	} else if (item && !has_no_length(type)) {
 		out->item = item;
 		out->offset = GCS_OB_SIZE;
 	}

@@ -77,7 +77,8 @@ static inline uint64_t gcs_size_items_hot(const void *o, const struct gcs_type_s
 {
 	int64_t n = gcs_load_i64(o, shape->offset);
 
-	return (uint64_t)(n & ~(n >> 63)) * shape->item;
+	/* No length is negative or has more than 40 bits: then it is something else that stands there. */
+	return (uint64_t)(n & -(int64_t)((uint64_t)n >> 40 == 0)) * shape->item;
 }
 
 /* What is not plain: a dict's and a set's table, an int's digits. */

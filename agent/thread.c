@@ -183,7 +183,6 @@ static bool is_ourselves(int fd)
 
 static pthread_key_t end_key;
 static bool have_end_key;
-static bool first_ended; /* atomic */
 
 /* Runs when a thread ends that is not ended by exit(): ours should look round. */
 static void on_end(void *unused)
@@ -191,7 +190,6 @@ static void on_end(void *unused)
 	int fd;
 
 	(void)unused;
-	__atomic_store_n(&first_ended, true, __ATOMIC_RELEASE);
 	fd = connect_to_thread();
 	if (fd >= 0)
 		close(fd);
@@ -199,28 +197,36 @@ static void on_end(void *unused)
 
 void gcs_thread_watch_end(void)
 {
-	first_ended = false;
 	if (!have_end_key)
 		have_end_key = !pthread_key_create(&end_key, on_end);
 	if (have_end_key)
 		pthread_setspecific(end_key, &self);
 }
 
-static bool alone(void)
+/* The first thread of a process stays, as a zombie, until the last has ended. */
+static bool leader_is_zombie(void)
 {
-	struct stat st;
+	char text[512], *p;
+	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
-	return !stat("/proc/self/task", &st) && st.st_nlink == 3;
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	p = strrchr(text, ')'); /* the name before it may hold anything */
+	return p && p[1] == ' ' && p[2] == 'Z';
 }
 
 bool gcs_thread_is_last(void)
 {
-	struct timespec pause = {0, 1000000};
+	struct stat st;
 
-	/* It is counted for a moment after it has told us. */
-	for (int i = 0; i < 20 && __atomic_load_n(&first_ended, __ATOMIC_ACQUIRE) && !alone(); i++)
-		nanosleep(&pause, NULL);
-	return alone();
+	/* Two entries of the directory itself, then one for each thread. */
+	if (stat("/proc/self/task", &st))
+		return false;
+	return st.st_nlink == 3 || (st.st_nlink == 4 && leader_is_zombie());
 }
 
 /* ---- handover ---- */
@@ -267,18 +273,25 @@ static int receive_descriptors(int from, int *fds)
 
 void gcs_thread_woken(void)
 {
-	struct timespec pause = {0, 20000};
+	struct timespec pause = {0, 50000};
 	int fd;
 
 	while (self.taker < 0 && (fd = accept4(self.wake, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-		if (is_ourselves(fd) && !__atomic_load_n(&first_ended, __ATOMIC_ACQUIRE))
+		if (is_ourselves(fd))
 			self.taker = fd;
 		else
 			close(fd); /* the address is abstract: anybody may try */
 	}
-	/* Who connects says a moment later that the thread should stop; nothing else would wake it then. */
-	for (int i = 0; i < 20000 && self.taker >= 0 && !gcs_thread_should_stop(); i++)
+	/*
+	 * Who connects says a moment later that the thread should stop, and nothing else would wake it then;
+	 * or it is a thread that has ended, which is counted for a moment more.
+	 */
+	for (int i = 0; i < 2000 && self.taker >= 0 && !gcs_thread_should_stop() && !gcs_thread_is_last(); i++)
 		nanosleep(&pause, NULL);
+	if (self.taker >= 0 && !gcs_thread_should_stop()) {
+		close(self.taker);
+		self.taker = -1;
+	}
 }
 
 /* The thread's side of gcs_thread_stop(true): everything it has goes to whoever asked. */
