@@ -86,6 +86,8 @@ int gcs_api_load(void *handle, const char **missing)
 
 bool gcs_api_finalizing(void)
 {
+	if (!py.Py_IsInitialized())
+		return true; /* the end of it is over, too */
 	if (py.Py_IsFinalizing)
 		return py.Py_IsFinalizing();
 	return py._Py_IsFinalizing && py._Py_IsFinalizing();

@@ -2,6 +2,7 @@
 #include "attach.h"
 
 #include <stdint.h>
+#include <time.h>
 
 #include "api.h"
 #include "census.h"
@@ -17,12 +18,16 @@
 #define POLL_FAST_NS 500000         /* while the interpreter may be starting */
 #define POLL_SLOW_NS 20000000       /* a CPython that is not used for now */
 #define FAST_FOR_NS 2000000000ll
+#define PARK_NS 100000000ll         /* the longest that the main thread stands still for us */
+#define PARK_POLL_NS 100000
+#define BLOCKED_NS 300000000ll      /* a main thread that runs no bytecode for so long is blocked */
 #define COLLECT_FOR_NS 1000000000ll
 
 enum attach_state { NOT_YET, ATTACHED, FAILED };
 
 static enum attach_state state; /* atomic; changed with the GIL */
 static bool loaded;
+static bool parked; /* atomic */
 static uint64_t attach_ns;
 static PyObject *gc_isenabled, *gc_collect, *sys_blocks;
 
@@ -162,14 +167,53 @@ static bool wait_for_interpreter(void)
 	return true;
 }
 
+static enum attach_state state_now(void)
+{
+	return __atomic_load_n(&state, __ATOMIC_ACQUIRE);
+}
+
+/* Pending call: the main thread stands still, without the GIL, until we are attached. */
+static int park_main(void *unused)
+{
+	struct timespec pause = {0, 100000};
+	int64_t until = gcs_now_ns() + PARK_NS;
+	void *ts;
+
+	(void)unused;
+	if (state_now() != NOT_YET || !gcs_thread_running())
+		return 0;
+	ts = py.PyEval_SaveThread();
+	__atomic_store_n(&parked, true, __ATOMIC_RELEASE);
+	while (state_now() == NOT_YET && gcs_now_ns() < until)
+		nanosleep(&pause, NULL);
+	__atomic_store_n(&parked, false, __ATOMIC_RELEASE);
+	py.PyEval_RestoreThread(ts);
+	return 0;
+}
+
+/* The main thread is parked, or blocked for so long that it will hardly end the interpreter now. */
+static bool wait_for_main(void)
+{
+	int64_t until = gcs_now_ns() + BLOCKED_NS;
+
+	while (py.Py_AddPendingCall(park_main, NULL) && gcs_now_ns() < until)
+		gcs_thread_sleep(POLL_FAST_NS);
+	while (!__atomic_load_n(&parked, __ATOMIC_ACQUIRE) && gcs_now_ns() < until) {
+		if (gcs_thread_should_stop())
+			return false;
+		gcs_thread_sleep(PARK_POLL_NS);
+	}
+	return !gcs_thread_should_stop();
+}
+
 bool gcs_attach_wait(void)
 {
-	if (state != NOT_YET)
+	if (state_now() != NOT_YET)
 		return gcs_attached(); /* this process is a forked child of an attached one */
 	if (!wait_for_python() || !wait_for_interpreter())
 		return false;
-	for (; state == NOT_YET; gcs_thread_sleep(POLL_FAST_NS)) {
-		if (gcs_thread_should_stop() || gcs_api_finalizing())
+	while (state_now() == NOT_YET) {
+		if (!wait_for_main() || gcs_api_finalizing())
 			return false;
 		if (!gcs_gil_take())
 			continue; /* a fork is under way */

@@ -3,10 +3,12 @@
  * Attaching to the interpreter: once per process image, as soon as it is initialised, before the
  * application's first line when possible.
  *
- * The agent's thread waits for Py_IsInitialized(), takes the GIL like any thread, and attaches. Not a pending call
- * on the main thread: that may come between any two bytecodes, those of importlib's locks among them, and an
- * import there breaks the one under way (cpython#91351). No module imported here imports threading,
- * which would take this thread for the main one.
+ * The agent's thread waits for Py_IsInitialized(), takes the GIL like any thread, and attaches. Meanwhile the main
+ * thread stands still in a pending call, so that it cannot end the interpreter under us; one that does
+ * not get to it for a while is blocked, and will not either. The work itself is not done in the pending call:
+ * that may come between any two bytecodes, those of importlib's locks among them, and an import there breaks
+ * the one under way (cpython#91351). No module imported here imports threading, which would take this
+ * thread for the main one.
  */
 #ifndef GCS_ATTACH_H
 #define GCS_ATTACH_H
