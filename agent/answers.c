@@ -456,6 +456,8 @@ static void write_agent(struct gcs_json *j)
 	gcs_json_u64(j, "types", gcs_series_types(gcs_rt->series));
 	gcs_json_u64(j, "dropped_types", gcs_series_dropped(gcs_rt->series));
 	gcs_json_object_end(j);
+	gcs_json_str(j, "paused",
+		     gcs_gil_paused() ? "tracemalloc is on: this CPython's would crash (cpython#128679)" : NULL);
 	gcs_json_str(j, "settings_complaint", gcs_config.complaint[0] ? gcs_config.complaint : NULL);
 	write_disabled(j);
 	gcs_json_object_end(j);

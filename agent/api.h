@@ -25,6 +25,12 @@ struct gcs_method_def {
 	const char *doc;
 };
 
+struct gcs_allocator { /* PyMemAllocatorEx */
+	void *context, *malloc, *calloc, *realloc, *free;
+};
+
+#define GCS_RAW_DOMAIN 0
+
 #define GCS_METH_NOARGS 0x0004
 #define GCS_METH_O 0x0008
 #define GCS_METH_FASTCALL 0x0080
@@ -43,8 +49,8 @@ struct gcs_method_def {
 	X(PyEval_RestoreThread, void, (void *))                                                    \
 	X(PyGILState_Ensure, int, (void))                                                          \
 	X(PyGILState_Release, void, (int))                                                         \
+	X(PyMem_GetAllocator, void, (int, struct gcs_allocator *))                                 \
 	X(PyThreadState_Get, void *, (void))                                                       \
-	X(PyImport_ImportModule, PyObject *, (const char *))                                       \
 	X(PyImport_GetModuleDict, PyObject *, (void))                                              \
 	X(PyImport_AppendInittab, int, (const char *, PyObject *(*)(void)))                        \
 	X(PyModuleDef_Init, PyObject *, (void *))                                                  \

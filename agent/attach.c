@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "api.h"
+#include "builtin.h"
 #include "census.h"
 #include "disabled.h"
 #include "fork.h"
@@ -18,39 +19,23 @@
 #define POLL_FAST_NS 500000         /* while the interpreter may be starting */
 #define POLL_SLOW_NS 20000000       /* a CPython that is not used for now */
 #define FAST_FOR_NS 2000000000ll
-#define PARK_NS 100000000ll         /* the longest that the main thread stands still for us */
+#define PARK_NS 50000000ll          /* the main thread stands still so long for us to begin */
+#define ATTACH_NS 3000000000ll      /* ... and so long for us to end */
 #define PARK_POLL_NS 100000
-#define BLOCKED_NS 300000000ll      /* a main thread that runs no bytecode for so long is blocked */
+#define BLOCKED_NS 1500000000ll     /* a main thread that runs no bytecode for so long is blocked */
 #define COLLECT_FOR_NS 1000000000ll
 
 enum attach_state { NOT_YET, ATTACHED, FAILED };
 
 static enum attach_state state; /* atomic; changed with the GIL */
 static bool loaded;
-static bool parked; /* atomic */
+static enum parking { NOBODY, PARKED, BEGUN, AWAY } parking; /* atomic: where the main thread is */
 static uint64_t attach_ns;
 static PyObject *gc_isenabled, *gc_collect, *sys_blocks;
 
 bool gcs_attached(void)
 {
 	return __atomic_load_n(&state, __ATOMIC_ACQUIRE) == ATTACHED;
-}
-
-/*
- * Imports a built-in module without leaving it in sys.modules when it was not there: the application
- * may look.
- */
-static PyObject *import_quietly(const char *name)
-{
-	PyObject *modules = py.PyImport_GetModuleDict();
-	bool had = py.PyDict_GetItemString(modules, name) != NULL;
-	PyObject *module = py.PyImport_ImportModule(name);
-
-	if (module && !had)
-		py.PyDict_DelItemString(modules, name);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
-	return module;
 }
 
 static PyObject *function(PyObject *module, const char *name)
@@ -64,7 +49,7 @@ static PyObject *function(PyObject *module, const char *name)
 
 static bool keep_functions(PyObject *gc)
 {
-	PyObject *sys = import_quietly("sys"), *total = function(sys, "gettotalrefcount");
+	PyObject *sys = gcs_builtin_module_gil("sys", false), *total = function(sys, "gettotalrefcount");
 
 	py.debug = total != NULL;
 	gc_isenabled = function(gc, "isenabled");
@@ -108,7 +93,7 @@ static void call(PyObject *f)
 /* What attaching allocates must not begin a collection here: finalizers belong to the application's threads. */
 static enum attach_state attach_quietly_gil(void)
 {
-	PyObject *gc = import_quietly("gc"), *enable, *disable;
+	PyObject *gc = gcs_builtin_module_gil("gc", false), *enable, *disable;
 	enum attach_state result;
 	bool was_enabled;
 
@@ -172,38 +157,61 @@ static enum attach_state state_now(void)
 	return __atomic_load_n(&state, __ATOMIC_ACQUIRE);
 }
 
-/* Pending call: the main thread stands still, without the GIL, until we are attached. */
+static enum parking parking_now(void)
+{
+	return __atomic_load_n(&parking, __ATOMIC_ACQUIRE);
+}
+
+static void set_parking(enum parking p)
+{
+	__atomic_store_n(&parking, p, __ATOMIC_RELEASE);
+}
+
+static bool parking_becomes(enum parking from, enum parking to)
+{
+	return __atomic_compare_exchange_n(&parking, &from, to, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * Pending call: the main thread stands still, without the GIL, while we attach. When our thread does not
+ * get to begin (a busy machine), it goes on, and is asked again; once begun, it is waited for.
+ */
 static int park_main(void *unused)
 {
 	struct timespec pause = {0, 100000};
-	int64_t until = gcs_now_ns() + PARK_NS;
+	int64_t began = gcs_now_ns();
 	void *ts;
 
 	(void)unused;
 	if (state_now() != NOT_YET || !gcs_thread_running())
 		return 0;
 	ts = py.PyEval_SaveThread();
-	__atomic_store_n(&parked, true, __ATOMIC_RELEASE);
-	while (state_now() == NOT_YET && gcs_now_ns() < until)
+	set_parking(PARKED);
+	while (parking_now() == PARKED && (gcs_now_ns() - began < PARK_NS || !parking_becomes(PARKED, AWAY)))
 		nanosleep(&pause, NULL);
-	__atomic_store_n(&parked, false, __ATOMIC_RELEASE);
+	while (parking_now() == BEGUN && gcs_now_ns() - began < ATTACH_NS)
+		nanosleep(&pause, NULL);
+	set_parking(AWAY);
 	py.PyEval_RestoreThread(ts);
 	return 0;
 }
 
-/* The main thread is parked, or blocked for so long that it will hardly end the interpreter now. */
+/* True: it is parked for us, or blocked for so long that it will hardly end the interpreter now. */
 static bool wait_for_main(void)
 {
 	int64_t until = gcs_now_ns() + BLOCKED_NS;
+	bool asked = false;
 
-	while (py.Py_AddPendingCall(park_main, NULL) && gcs_now_ns() < until)
-		gcs_thread_sleep(POLL_FAST_NS);
-	while (!__atomic_load_n(&parked, __ATOMIC_ACQUIRE) && gcs_now_ns() < until) {
-		if (gcs_thread_should_stop())
+	while (!parking_becomes(PARKED, BEGUN)) {
+		if (gcs_thread_should_stop() || gcs_api_finalizing())
 			return false;
+		if (gcs_now_ns() > until)
+			return true;
+		if (!asked || parking_becomes(AWAY, NOBODY))
+			asked = !py.Py_AddPendingCall(park_main, NULL);
 		gcs_thread_sleep(PARK_POLL_NS);
 	}
-	return !gcs_thread_should_stop();
+	return true;
 }
 
 bool gcs_attach_wait(void)
@@ -212,15 +220,17 @@ bool gcs_attach_wait(void)
 		return gcs_attached(); /* this process is a forked child of an attached one */
 	if (!wait_for_python() || !wait_for_interpreter())
 		return false;
+	gcs_gil_note_allocator();
 	while (state_now() == NOT_YET) {
-		if (!wait_for_main() || gcs_api_finalizing())
+		if (!wait_for_main())
 			return false;
-		if (!gcs_gil_take())
-			continue; /* a fork is under way */
-		__atomic_store_n(&state, attach_quietly_gil(), __ATOMIC_RELEASE);
-		gcs_gil_drop();
-		attach_ns = gcs_gil.last_ns;
-		gcs_gil_init(gcs_config.budget_percent); /* from here on: what the agent does again and again */
+		if (gcs_gil_take()) { /* else a fork is under way */
+			__atomic_store_n(&state, attach_quietly_gil(), __ATOMIC_RELEASE);
+			gcs_gil_drop();
+			attach_ns = gcs_gil.last_ns;
+			gcs_gil_init(gcs_config.budget_percent); /* now for what is done again and again */
+		}
+		parking_becomes(BEGUN, NOBODY);
 	}
 	return gcs_attached();
 }

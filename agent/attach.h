@@ -7,8 +7,7 @@
  * thread stands still in a pending call, so that it cannot end the interpreter under us; one that does
  * not get to it for a while is blocked, and will not either. The work itself is not done in the pending call:
  * that may come between any two bytecodes, those of importlib's locks among them, and an import there breaks
- * the one under way (cpython#91351). No module imported here imports threading, which would take this
- * thread for the main one.
+ * the one under way (cpython#91351).
  */
 #ifndef GCS_ATTACH_H
 #define GCS_ATTACH_H

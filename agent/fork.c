@@ -7,6 +7,7 @@
 
 #include "api.h"
 #include "attach.h"
+#include "builtin.h"
 #include "disabled.h"
 #include "gil.h"
 #include "hook.h"
@@ -208,7 +209,7 @@ static struct gcs_method_def hooks[] = {
 
 static int register_fork_hooks(void)
 {
-	PyObject *posix = py.PyImport_ImportModule("posix");
+	PyObject *posix = gcs_builtin_module_gil("posix", false);
 	PyObject *reg = posix ? py.PyObject_GetAttrString(posix, "register_at_fork") : NULL;
 	PyObject *none_args = py.PyTuple_New(0), *hooks_by_name = py.PyDict_New(), *r = NULL;
 
@@ -231,22 +232,15 @@ static int register_fork_hooks(void)
 	return r ? 0 : -1;
 }
 
-/*
- * Registered first, run last. The module leaves sys.modules again when we were the ones to import it,
- * except before 3.10, where the table of callbacks belongs to the module object.
- */
+/* Registered first, run last. Before 3.10 the table of callbacks belongs to the module object, which must stay. */
 static int register_at_exit(void)
 {
-	PyObject *modules = py.PyImport_GetModuleDict();
-	bool had = py.PyDict_GetItemString(modules, "atexit") != NULL;
-	PyObject *atexit = py.PyImport_ImportModule("atexit");
+	PyObject *atexit = gcs_builtin_module_gil("atexit", py.minor < 10);
 	PyObject *reg = atexit ? py.PyObject_GetAttrString(atexit, "register") : NULL;
 	PyObject *f = py.PyCFunction_NewEx(&hooks[3], NULL, NULL), *r = NULL;
 
 	if (reg && f)
 		r = py.PyObject_CallFunctionObjArgs(reg, f, NULL);
-	if (!had && atexit && py.minor >= 10)
-		py.PyDict_DelItemString(modules, "atexit");
 	if (py.PyErr_Occurred())
 		py.PyErr_Clear();
 	PyObject *const drop[] = {atexit, reg, f, r};

@@ -11,6 +11,7 @@
 struct gcs_gil_stats gcs_gil;
 
 static int gil_state;
+static void *plain_malloc; /* of the raw domain, when we attached */
 static int64_t began_ns, began_cpu_ns;
 static bool inside;   /* holds the GIL or waits for it; seq_cst: a Dekker pair with held_off */
 static bool held_off; /* a fork is under way; seq_cst */
@@ -27,9 +28,32 @@ void gcs_gil_forget(void)
 	__atomic_store_n(&held_off, false, __ATOMIC_SEQ_CST);
 }
 
+/*
+ * Before 3.12.9 and 3.13.2 tracemalloc's hook of the raw allocator waits for the GIL, and when tracing is
+ * stopped meanwhile, writes into what was freed (cpython#128679). Making a thread state allocates raw memory
+ * without the GIL: so there is no hold while a hook is on that was not there when we attached.
+ */
+bool gcs_gil_paused(void)
+{
+	struct gcs_allocator raw;
+
+	if (py.minor >= 14 || (py.minor == 13 && py.micro >= 2) || (py.minor == 12 && py.micro >= 9))
+		return false;
+	py.PyMem_GetAllocator(GCS_RAW_DOMAIN, &raw);
+	return plain_malloc && raw.malloc != plain_malloc;
+}
+
+void gcs_gil_note_allocator(void)
+{
+	struct gcs_allocator raw;
+
+	py.PyMem_GetAllocator(GCS_RAW_DOMAIN, &raw);
+	plain_malloc = raw.malloc;
+}
+
 bool gcs_gil_take(void)
 {
-	if (gcs_api_finalizing())
+	if (gcs_api_finalizing() || gcs_gil_paused())
 		return false;
 	__atomic_store_n(&inside, true, __ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&held_off, __ATOMIC_SEQ_CST)) {

@@ -31,6 +31,8 @@ extern struct gcs_gil_stats gcs_gil;
 void gcs_gil_init(double budget_percent);
 /* Agent's thread. False: the interpreter is finalizing, or a fork holds us off; try later or never. */
 bool gcs_gil_take(void);
+bool gcs_gil_paused(void);     /* no hold as long as tracemalloc is on */
+void gcs_gil_note_allocator(void); /* at attach */
 void gcs_gil_drop(void);
 /* Charges time that others spent with the GIL for us (the callback). */
 void gcs_gil_charge(uint64_t ns);

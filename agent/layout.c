@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "builtin.h"
 #include "disabled.h"
 #include "gcscope/protocol.h"
 #include "peek.h"
@@ -355,7 +356,7 @@ static void add_to_dict(PyObject *dict, long i)
 static void probe_sizes(void)
 {
 	struct gcs_layout *l = &gcs_layout;
-	PyObject *sys = py.PyImport_ImportModule("sys");
+	PyObject *sys = gcs_builtin_module_gil("sys", false);
 	PyObject *getsizeof = sys ? py.PyObject_GetAttrString(sys, "getsizeof") : NULL;
 
 	if (!getsizeof) {

@@ -352,7 +352,6 @@ static void *thread_main(void *arg)
 
 int gcs_thread_start(void)
 {
-	static const int own_faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
 	struct timespec pause = {0, 20000};
 	sigset_t all, before;
 	pthread_attr_t attr;
@@ -362,8 +361,6 @@ int gcs_thread_start(void)
 	self.tid = 0;
 	self.wake = -1;
 	sigfillset(&all);
-	for (size_t i = 0; i < sizeof(own_faults) / sizeof(own_faults[0]); i++)
-		sigdelset(&all, own_faults[i]); /* a fault of ours is for the application's handlers to report */
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_SIZE);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
