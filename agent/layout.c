@@ -76,7 +76,7 @@ static bool type_fields_agree(PyObject *type, const char *name)
 }
 
 /* A class written in Python that every interpreter has from its first moment. */
-static PyObject *some_heap_type(void)
+PyObject *gcs_some_heap_type_gil(void)
 {
 	PyObject *modules = py.PyImport_GetModuleDict();
 	PyObject *bootstrap = modules ? py.PyDict_GetItemString(modules, "_frozen_importlib") : NULL;
@@ -152,7 +152,7 @@ static void probe_types(PyObject *list)
 		gcs_disable("types", "the fields of a type do not verify");
 		return;
 	}
-	heap_type = some_heap_type();
+	heap_type = gcs_some_heap_type_gil();
 	if (!heap_type || !heap_type_agrees(heap_type)) {
 		gcs_disable("types", "the dict of a class does not verify");
 		return;
@@ -499,6 +499,7 @@ static const char *probe_lists(PyObject *gc)
 	l->list[GCS_LISTS - 1] = find_permanent(young);
 	if (!l->list[GCS_LISTS - 1])
 		return "the permanent generation was not found";
+	l->incremental = ((void **)l->list[GCS_LISTS - 1])[-1] != young;
 	l->heads_lo = (uintptr_t)young;
 	l->heads_size = (uintptr_t)(l->list[GCS_LISTS - 1] + 1) - l->heads_lo;
 	if (!lengths_agree(gc))

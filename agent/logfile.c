@@ -138,8 +138,6 @@ void gcs_log_open(void)
 		gcs_log_printf("settings: %s", gcs_config.complaint);
 	for (size_t i = 0; i < gcs_disabled_count(); i++) {
 		gcs_disabled_get(i, &feature, &reason);
-		if (!strcmp(feature, "cycles") && gcs_config.cycles == GCS_CYCLES_ON)
-			continue; /* nobody asked for them */
 		gcs_log_printf("disabled %s: %s", feature, reason);
 	}
 }

@@ -34,8 +34,6 @@ static int read_settings(void)
 {
 	gcs_config_read(&gcs_config, setting);
 	gcs_server_settings(getenv("GCSCOPE_SOCKET_DIR"), getenv("XDG_RUNTIME_DIR"));
-	if (gcs_config.cycles != GCS_CYCLES_OFF)
-		gcs_disable("cycles", "this version does not capture cycles");
 	if (gcs_config.sites_bytes != GCS_SITES_OFF)
 		gcs_disable("sites", "this version does not sample allocations");
 	return gcs_mem_init(gcs_config.memory_bytes);
