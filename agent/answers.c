@@ -24,13 +24,13 @@
 
 /* ---- beginnings and ends ---- */
 
-static void open_answer(struct gcs_json *j, struct gcs_buf *out, const char *schema)
+void gcs_answer_open(struct gcs_json *j, struct gcs_buf *out, const char *schema)
 {
 	gcs_json_init(j, out);
 	gcs_json_head(j, schema);
 }
 
-static void close_answer(struct gcs_json *j)
+void gcs_answer_close(struct gcs_json *j)
 {
 	gcs_json_object_end(j);
 	gcs_buf_str(j->out, "\n");
@@ -40,23 +40,23 @@ void gcs_answer_error(struct gcs_buf *out, const char *code, const char *message
 {
 	struct gcs_json j;
 
-	open_answer(&j, out, GCS_SCHEMA("error"));
+	gcs_answer_open(&j, out, GCS_SCHEMA("error"));
 	gcs_json_object(&j, "error");
 	gcs_json_str(&j, "code", code);
 	gcs_json_str(&j, "message", message);
 	gcs_json_object_end(&j);
-	close_answer(&j);
+	gcs_answer_close(&j);
 }
 
 void gcs_answer_hello(struct gcs_buf *out)
 {
 	struct gcs_json j;
 
-	open_answer(&j, out, GCS_SCHEMA("hello"));
+	gcs_answer_open(&j, out, GCS_SCHEMA("hello"));
 	gcs_json_u64(&j, "protocol", GCS_PROTOCOL_VERSION);
 	gcs_json_str(&j, "version", GCS_VERSION);
 	gcs_json_str(&j, "python", py.version);
-	close_answer(&j);
+	gcs_answer_close(&j);
 }
 
 static double seconds(uint64_t ns)
@@ -169,7 +169,7 @@ void gcs_answer_census(struct gcs_client *c)
 	const struct gcs_census_result *r = &gcs_rt->census;
 	struct gcs_json j;
 
-	open_answer(&j, &c->out, GCS_SCHEMA("census"));
+	gcs_answer_open(&j, &c->out, GCS_SCHEMA("census"));
 	gcs_json_u64(&j, "objects", r->objects);
 	gcs_json_u64(&j, "bytes", r->bytes);
 	gcs_json_u64(&j, "frozen", r->frozen);
@@ -178,18 +178,18 @@ void gcs_answer_census(struct gcs_client *c)
 	gcs_json_u64(&j, "unnamed", r->unnamed);
 	gcs_json_u64(&j, "dropped_types", gcs_series_dropped(gcs_rt->series));
 	gcs_answer_types(&j, (enum gcs_sort)c->sort, c->limit);
-	close_answer(&j);
+	gcs_answer_close(&j);
 }
 
-static const char *census_off(void)
+const char *gcs_answer_off(const char *wanted)
 {
 	static char why[200];
 	const char *feature, *reason;
 
 	for (size_t i = 0; i < gcs_disabled_count(); i++) {
 		gcs_disabled_get(i, &feature, &reason);
-		if (!strcmp(feature, "census")) {
-			snprintf(why, sizeof(why), "census is off: %s", reason);
+		if (!strcmp(feature, wanted)) {
+			snprintf(why, sizeof(why), "%s is off: %s", wanted, reason);
 			return why;
 		}
 	}
@@ -209,8 +209,8 @@ static const char *do_census(struct gcs_client *c, const struct gcs_request *r)
 	if (sort && strcmp(sort, "count") && strcmp(sort, "bytes") && strcmp(sort, "growth"))
 		return "sort is count, bytes or growth";
 	c->sort = !sort || sort[0] == 'c' ? GCS_SORT_COUNT : sort[0] == 'b' ? GCS_SORT_BYTES : GCS_SORT_GROWTH;
-	if (census_off()) {
-		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, census_off());
+	if (gcs_answer_off("census")) {
+		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, gcs_answer_off("census"));
 	} else if (cached && gcs_rt->census.taken_ns) {
 		gcs_answer_census(c);
 	} else {
@@ -245,7 +245,7 @@ static const char *do_history(struct gcs_client *c, const struct gcs_request *r)
 		return NULL;
 	}
 	n = gcs_series_read(gcs_rt->series, id, 0, p, limit);
-	open_answer(&j, &c->out, GCS_SCHEMA("history"));
+	gcs_answer_open(&j, &c->out, GCS_SCHEMA("history"));
 	gcs_json_str(&j, "type", type);
 	gcs_json_array(&j, "points");
 	for (size_t i = 0; i < n; i++) {
@@ -256,7 +256,7 @@ static const char *do_history(struct gcs_client *c, const struct gcs_request *r)
 		gcs_json_array_end(&j);
 	}
 	gcs_json_array_end(&j);
-	close_answer(&j);
+	gcs_answer_close(&j);
 	gcs_mem_free(p);
 	return NULL;
 }
@@ -272,11 +272,11 @@ static const char *do_suspects(struct gcs_client *c, const struct gcs_request *r
 
 	if (gcs_request_uint(r, "limit", 0, 1000000, &limit))
 		return "limit is a number from 0 to 1000000";
-	if (census_off()) {
-		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, census_off());
+	if (gcs_answer_off("census")) {
+		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, gcs_answer_off("census"));
 		return NULL;
 	}
-	open_answer(&j, &c->out, GCS_SCHEMA("suspects"));
+	gcs_answer_open(&j, &c->out, GCS_SCHEMA("suspects"));
 	gcs_json_u64(&j, "samples", gcs_rt->censuses);
 	gcs_json_array(&j, "suspects");
 	for (size_t i = 0; i < n && (!limit || i < limit); i++) {
@@ -285,7 +285,7 @@ static const char *do_suspects(struct gcs_client *c, const struct gcs_request *r
 		gcs_json_object_end(&j);
 	}
 	gcs_json_array_end(&j);
-	close_answer(&j);
+	gcs_answer_close(&j);
 	return NULL;
 }
 
@@ -295,12 +295,12 @@ void gcs_answer_collect(struct gcs_client *c, const struct gcs_collect_result *r
 {
 	struct gcs_json j;
 
-	open_answer(&j, &c->out, GCS_SCHEMA("collect"));
+	gcs_answer_open(&j, &c->out, GCS_SCHEMA("collect"));
 	gcs_json_i64(&j, "generation", r->generation);
 	gcs_json_i64(&j, "collected", r->collected - (long)r->uncollectable);
 	gcs_json_u64(&j, "uncollectable", r->uncollectable);
 	gcs_json_u64(&j, "pause_ns", r->pause_ns);
-	close_answer(&j);
+	gcs_answer_close(&j);
 }
 
 static const char *do_collect(struct gcs_client *c, const struct gcs_request *r)
@@ -324,7 +324,7 @@ static const char *do_info(struct gcs_client *c, const struct gcs_request *r)
 	(void)r;
 	gcs_process_read(&process);
 	gcs_process_command(command, sizeof(command));
-	open_answer(&j, &c->out, GCS_SCHEMA("info"));
+	gcs_answer_open(&j, &c->out, GCS_SCHEMA("info"));
 	gcs_json_i64(&j, "ppid", process.ppid);
 	gcs_json_str(&j, "python", py.version);
 	gcs_json_double(&j, "uptime_s", seconds((uint64_t)(gcs_now_ns() - gcs_rt->attached_ns)));
@@ -332,7 +332,7 @@ static const char *do_info(struct gcs_client *c, const struct gcs_request *r)
 	gcs_json_u64(&j, "objects", gcs_rt->census.objects);
 	gcs_json_u64(&j, "suspects", gcs_tracker_count(gcs_rt->tracker));
 	gcs_json_str(&j, "command", command);
-	close_answer(&j);
+	gcs_answer_close(&j);
 	return NULL;
 }
 
@@ -477,7 +477,7 @@ static const char *do_stat(struct gcs_client *c, const struct gcs_request *r)
 			blocks = gcs_attach_blocks_gil();
 		gcs_gil_drop();
 	}
-	open_answer(&j, &c->out, GCS_SCHEMA("stat"));
+	gcs_answer_open(&j, &c->out, GCS_SCHEMA("stat"));
 	gcs_json_object(&j, "python");
 	gcs_json_str(&j, "version", py.version);
 	gcs_json_bool(&j, "free_threaded", py.free_threaded);
@@ -486,7 +486,7 @@ static const char *do_stat(struct gcs_client *c, const struct gcs_request *r)
 	write_gc(&j);
 	write_process(&j, &process, blocks);
 	write_agent(&j);
-	close_answer(&j);
+	gcs_answer_close(&j);
 	return NULL;
 }
 
@@ -497,13 +497,13 @@ static void answer_topics(struct gcs_client *c)
 	static const char *const names[] = {"gc", "census", "suspects", "log", "cycles"};
 	struct gcs_json j;
 
-	open_answer(&j, &c->out, GCS_SCHEMA("subscribed"));
+	gcs_answer_open(&j, &c->out, GCS_SCHEMA("subscribed"));
 	gcs_json_array(&j, "topics");
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (c->topics & 1u << i)
 			gcs_json_str(&j, NULL, names[i]);
 	gcs_json_array_end(&j);
-	close_answer(&j);
+	gcs_answer_close(&j);
 }
 
 static const char *do_subscribe(struct gcs_client *c, const struct gcs_request *r)
@@ -545,6 +545,8 @@ static const struct verb {
 	{GCS_VERB_CENSUS, {"limit", "sort", "cached", NULL}, do_census},
 	{GCS_VERB_SUSPECTS, {"limit", NULL}, do_suspects},
 	{GCS_VERB_COLLECT, {"generation", NULL}, do_collect},
+	{GCS_VERB_CYCLES, {"limit", NULL}, gcs_answer_cycles},
+	{GCS_VERB_GARBAGE, {"limit", NULL}, gcs_answer_garbage},
 	{GCS_VERB_HISTORY, {"type", "limit", NULL}, do_history},
 	{GCS_VERB_SUBSCRIBE, {"topics", NULL}, do_subscribe},
 	{GCS_VERB_UNSUBSCRIBE, {"topics", NULL}, do_unsubscribe},

@@ -15,6 +15,16 @@ struct gcs_client;
 
 enum gcs_sort { GCS_SORT_COUNT, GCS_SORT_BYTES, GCS_SORT_GROWTH };
 
+struct gcs_request;
+
+/* answers-cycles.c: as the verbs in answers.c. */
+const char *gcs_answer_cycles(struct gcs_client *c, const struct gcs_request *r);
+const char *gcs_answer_garbage(struct gcs_client *c, const struct gcs_request *r);
+
+/* Opens an answer with the keys that each has; ends it with its newline. */
+void gcs_answer_open(struct gcs_json *j, struct gcs_buf *out, const char *schema);
+void gcs_answer_close(struct gcs_json *j);
+const char *gcs_answer_off(const char *feature); /* why it is disabled, or NULL */
 void gcs_answer_hello(struct gcs_buf *out);
 void gcs_answer_error(struct gcs_buf *out, const char *code, const char *message);
 /* Answers the request of len bytes at line, or makes the client wait. line is taken apart. */

@@ -35,6 +35,7 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 #define GCS_METH_O 0x0008
 #define GCS_METH_FASTCALL 0x0080
 #define GCS_FILE_INPUT 257
+#define GCS_EVAL_INPUT 258
 
 #define GCS_API_NEED(X)                                                                            \
 	X(Py_IsInitialized, int, (void))                                                           \
@@ -64,6 +65,7 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyCFunction_NewEx, PyObject *, (struct gcs_method_def *, PyObject *, PyObject *))        \
 	X(PyDict_New, PyObject *, (void))                                                          \
 	X(PyDict_GetItemString, PyObject *, (PyObject *, const char *))                            \
+	X(PyDict_Next, int, (PyObject *, Py_ssize_t *, PyObject **, PyObject **))                  \
 	X(PyDict_GetItemWithError, PyObject *, (PyObject *, PyObject *))                           \
 	X(PyDict_SetItemString, int, (PyObject *, const char *, PyObject *))                       \
 	X(PyDict_DelItemString, int, (PyObject *, const char *))                                   \
@@ -71,6 +73,7 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyList_Size, Py_ssize_t, (PyObject *))                                                   \
 	X(PyList_GetItem, PyObject *, (PyObject *, Py_ssize_t))                                    \
 	X(PyList_Insert, int, (PyObject *, Py_ssize_t, PyObject *))                                \
+	X(PyList_SetSlice, int, (PyObject *, Py_ssize_t, Py_ssize_t, PyObject *))                  \
 	X(PyList_Append, int, (PyObject *, PyObject *))                                            \
 	X(PySet_New, PyObject *, (PyObject *))                                                     \
 	X(PySet_Add, int, (PyObject *, PyObject *))                                                \
@@ -79,12 +82,19 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyTuple_SetItem, int, (PyObject *, Py_ssize_t, PyObject *))                              \
 	X(PyLong_FromLong, PyObject *, (long))                                                     \
 	X(PyLong_AsLong, long, (PyObject *))                                                       \
+	X(PyLong_AsLongAndOverflow, long, (PyObject *, int *))                                     \
 	X(PyUnicode_FromString, PyObject *, (const char *))                                        \
 	X(PyUnicode_InternFromString, PyObject *, (const char *))                                  \
 	X(PyUnicode_AsUTF8AndSize, const char *, (PyObject *, Py_ssize_t *))                       \
 	X(PyUnicode_ReadChar, uint32_t, (PyObject *, Py_ssize_t))                                  \
+	X(PyUnicode_GetLength, Py_ssize_t, (PyObject *))                                           \
+	X(PyCell_New, PyObject *, (PyObject *))                                                    \
+	X(PyWeakref_NewRef, PyObject *, (PyObject *, PyObject *))                                  \
+	X(PyObject_SetAttrString, int, (PyObject *, const char *, PyObject *))                     \
+	X(PyType_GetSlot, void *, (PyObject *, int))                                               \
 	X(PyType_GetFlags, unsigned long, (PyObject *))                                            \
 	X(PyErr_Clear, void, (void))                                                               \
+	X(PyErr_WriteUnraisable, void, (PyObject *))                                               \
 	X(PyErr_Occurred, PyObject *, (void))                                                      \
 	X(PyErr_Fetch, void, (PyObject **, PyObject **, PyObject **))                              \
 	X(PyErr_Restore, void, (PyObject *, PyObject *, PyObject *))                               \
@@ -104,9 +114,22 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyTuple_Type)                                                                            \
 	X(PySet_Type)                                                                              \
 	X(PyFrozenSet_Type)                                                                        \
+	X(PyByteArray_Type)                                                                        \
 	X(PyUnicode_Type)                                                                          \
 	X(PyCode_Type)                                                                             \
 	X(PyCFunction_Type)                                                                        \
+	X(PyBaseObject_Type)                                                                       \
+	X(PyLong_Type)                                                                             \
+	X(PyModule_Type)                                                                           \
+	X(PyFunction_Type)                                                                         \
+	X(PyMethod_Type)                                                                           \
+	X(PyCell_Type)                                                                             \
+	X(PyFrame_Type)                                                                            \
+	X(PyTraceBack_Type)                                                                        \
+	X(PyGen_Type)                                                                              \
+	X(PyCoro_Type)                                                                             \
+	X(PyAsyncGen_Type)                                                                         \
+	X(_PyWeakref_RefType)                                                                      \
 	X(_Py_NoneStruct)
 
 struct gcs_api {

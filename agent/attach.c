@@ -69,12 +69,12 @@ static enum attach_state attach_gil(PyObject *gc)
 	gcs_frame_probe_gil();
 	if (!gcs_layout.lists)
 		gcs_disable("census", "the collector's lists cannot be walked here");
-	if (gcs_rt_begin_gil()) {
-		gcs_disable("agent", "no memory at attach");
-		return FAILED;
-	}
 	if (gcs_hook_install_gil(gc)) {
 		gcs_disable("agent", "gc.callbacks cannot be extended");
+		return FAILED;
+	}
+	if (gcs_rt_begin_gil()) {
+		gcs_disable("agent", "no memory at attach");
 		return FAILED;
 	}
 	return gcs_fork_install_gil() ? FAILED : ATTACHED;

@@ -55,6 +55,8 @@ PyObject *gcs_builtin_module_gil(const char *name, bool keep)
 		return module;
 	}
 	module = bootstrap ? make(bootstrap, name) : NULL;
+	if (module)
+		py.Py_IncRef(module); /* for good: a module that is let go is cyclic garbage */
 	if (module && keep)
 		py.PyDict_SetItemString(modules, name, module);
 	else if (py.PyDict_GetItemString(modules, name))

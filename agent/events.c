@@ -141,7 +141,7 @@ void gcs_events_introduce(void)
 		log_settings();
 	for (size_t i = 0; i < gcs_disabled_count(); i++) {
 		gcs_disabled_get(i, &feature, &reason);
-		if (!strcmp(feature, "cycles") && gcs_config.cycles == GCS_CYCLES_ON)
+		if (!strcmp(feature, "cycles") && gcs_config.cycles == GCS_CYCLES_OFF)
 			continue; /* nobody asked for them */
 		log_disabled(feature, reason);
 	}

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "capture.h"
 #include "census.h"
 #include "clock.h"
 #include "fork.h"
@@ -63,6 +64,7 @@ static void on_start(PyObject *info)
 		current.generation = GCS_GENERATIONS - 1;
 	gcs_frame_here_hot(current.where, sizeof(current.where));
 	current.on = true;
+	gcs_capture_start_gil();
 }
 
 static void on_stop(PyObject *info, int64_t now)
@@ -73,11 +75,11 @@ static void on_stop(PyObject *info, int64_t now)
 	uint64_t uncollectable = info_number(info, key_uncollectable);
 	struct gcs_gc_event *e;
 
-	current.on = false;
 	add_hot(&counts[g].collections, 1);
 	add_hot(&counts[g].collected, collected);
 	add_hot(&counts[g].uncollectable, uncollectable);
 	__atomic_store_n(&last_pause[g], pause, RELAXED);
+	gcs_capture_stop_gil(g, collected, uncollectable, current.where);
 	if (!shared)
 		return;
 	gcs_hist_add_hot(&shared->pause[g], pause);
@@ -112,6 +114,7 @@ static PyObject *on_gc(PyObject *self, PyObject *const *args, Py_ssize_t n)
 		end = current.start_ns = gcs_now_ns();
 	} else if (current.on) {
 		on_stop(args[1], begin);
+		current.on = false;
 		if (current.generation == GCS_GENERATIONS - 1)
 			gcs_census_after_collection_gil();
 		end = gcs_now_ns();
@@ -167,6 +170,7 @@ int gcs_hook_install_gil(PyObject *gc)
 		return -1;
 	}
 	read_baseline();
+	gcs_capture_probe_gil(gc, callbacks, garbage, callback);
 	if (py.PyList_Insert(callbacks, 0, callback)) {
 		py.PyErr_Clear();
 		return -1;
@@ -214,6 +218,11 @@ uint64_t gcs_hook_take_held(void)
 uint64_t gcs_hook_last_pause(int g)
 {
 	return __atomic_load_n(&last_pause[g], RELAXED);
+}
+
+PyObject *gcs_hook_garbage_list(void)
+{
+	return garbage;
 }
 
 Py_ssize_t gcs_hook_garbage_gil(void)

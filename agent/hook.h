@@ -50,6 +50,7 @@ uint64_t gcs_hook_last_pause(int generation);
 
 /* Length of gc.garbage, with the GIL. */
 Py_ssize_t gcs_hook_garbage_gil(void);
+PyObject *gcs_hook_garbage_list(void);
 /* Is the callback still in gc.callbacks? With the GIL. */
 bool gcs_hook_present_gil(void);
 /*

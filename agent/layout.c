@@ -78,7 +78,7 @@ static bool type_fields_agree(PyObject *type, const char *name)
 }
 
 /* A class written in Python that every interpreter has from its first moment. */
-static PyObject *some_heap_type(void)
+PyObject *gcs_some_heap_type_gil(void)
 {
 	PyObject *modules = py.PyImport_GetModuleDict();
 	PyObject *bootstrap = modules ? py.PyDict_GetItemString(modules, "_frozen_importlib") : NULL;
@@ -155,7 +155,7 @@ static void probe_types(PyObject *list)
 		gcs_disable("types", "the fields of a type do not verify");
 		return;
 	}
-	heap_type = some_heap_type();
+	heap_type = gcs_some_heap_type_gil();
 	if (!heap_type || !heap_type_agrees(heap_type)) {
 		gcs_disable("types", "the dict of a class does not verify");
 		return;
@@ -542,6 +542,7 @@ static const char *probe_lists(PyObject *gc, bool *busy)
 	l->list[GCS_LISTS - 1] = find_permanent(young);
 	if (!l->list[GCS_LISTS - 1])
 		return "the permanent generation was not found";
+	l->incremental = ((void **)l->list[GCS_LISTS - 1])[-1] != young;
 	l->collecting = find_collecting(gc, (uintptr_t)l->list[GCS_LISTS - 1]);
 	if (!l->collecting)
 		return "the flag that says that a collection is under way was not found";

@@ -66,6 +66,7 @@ struct gcs_type_shape {
 struct gcs_layout {
 	bool types;                         /* ob_type, tp_* as below hold */
 	bool lists;                         /* gc lists may be walked */
+	bool incremental;                   /* 3.14.0 to 3.14.4: two old spaces */
 	struct gcs_generation *generation;  /* the young one; the others follow */
 	struct gcs_gc_head *list[GCS_LISTS];
 	const int *collecting;              /* CPython's own flag: the lists are in pieces */
@@ -79,6 +80,9 @@ extern struct gcs_layout gcs_layout;
 
 /* With the GIL, once, at attach; `gc` is the gc module. False: a collection is under way, try again. */
 bool gcs_layout_probe_gil(PyObject *gc);
+
+/* A class written in Python that every interpreter has, to try layouts on; a new reference or NULL. */
+PyObject *gcs_some_heap_type_gil(void);
 
 static inline void *gcs_load_ptr(const void *base, uint16_t offset)
 {

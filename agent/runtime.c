@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "attach.h"
+#include "capture.h"
 #include "events.h"
 #include "gil.h"
 #include "mem.h"
@@ -22,10 +23,11 @@ int gcs_rt_begin_gil(void)
 	if (!rt)
 		return -ENOMEM;
 	rt->hook = gcs_mem_calloc(1, sizeof(*rt->hook));
-	/* Half for history; the rest is types, clients and answers. */
-	rt->series = gcs_series_new(gcs_mem_limit() / 2);
+	/* A third for history; a quarter is the capture's; the rest is types, clients and answers. */
+	rt->series = gcs_series_new(gcs_mem_limit() / 3);
 	rt->tracker = gcs_tracker_new();
-	if (!rt->hook || !rt->series || !rt->tracker || gcs_census_init(rt->series))
+	if (!rt->hook || !rt->series || !rt->tracker || gcs_census_init(rt->series) ||
+	    gcs_capture_begin())
 		return -ENOMEM;
 	gcs_events_begin();
 	rt->attached_ns = gcs_now_ns();

@@ -15,7 +15,8 @@
 static const struct cmd_entry *const commands[] = {
 	&cmd_entry_run,  &cmd_entry_ps,     &cmd_entry_watch,
 	&cmd_entry_stat, &cmd_entry_census, &cmd_entry_suspects,
-	&cmd_entry_log,  &cmd_entry_events, &cmd_entry_collect,
+	&cmd_entry_log,  &cmd_entry_events, &cmd_entry_cycles,
+	&cmd_entry_garbage, &cmd_entry_collect,
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))

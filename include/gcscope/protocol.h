@@ -29,6 +29,8 @@
 #define GCS_VERB_CENSUS "census"           /* limit=N sort=count|bytes|growth cached=0|1 */
 #define GCS_VERB_SUSPECTS "suspects"       /* limit=N */
 #define GCS_VERB_COLLECT "collect"         /* generation=0..2 */
+#define GCS_VERB_CYCLES "cycles"           /* limit=N */
+#define GCS_VERB_GARBAGE "garbage"         /* limit=N: objects in the answer */
 #define GCS_VERB_HISTORY "history"         /* type=NAME limit=N */
 #define GCS_VERB_SUBSCRIBE "subscribe"     /* topics=gc,census,suspects,log */
 #define GCS_VERB_UNSUBSCRIBE "unsubscribe" /* topics=... (all when absent) */
