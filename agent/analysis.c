@@ -405,6 +405,15 @@ static bool all_types_of(const struct pile *p, const struct gcs_components *c, u
 		row->finalizer |= gcs_has_finalizer_gil(p->object[v]);
 		classes |= gcs_step_kind_gil(p->object[v]) == GCS_STEP_CLASS;
 	}
+	/* The parts of a vertex are members too, though they are not shown. */
+	for (uint32_t m = c->first[k]; m < c->first[k + 1]; m++) {
+		uint32_t v = c->member[m];
+
+		if (p->closure[v] != GCS_NONE)
+			gcs_cycle_add_type(row, type_name(p, p->closure[v]));
+		if (p->dict[v] != GCS_NONE)
+			gcs_cycle_add_type(row, type_name(p, p->dict[v]));
+	}
 	return classes;
 }
 

@@ -295,6 +295,11 @@ void gcs_answer_collect(struct gcs_client *c, const struct gcs_collect_result *r
 {
 	struct gcs_json j;
 
+	if (r->refused) {
+		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE,
+				 "the main thread is in C code and does not get to it now: try again");
+		return;
+	}
 	gcs_answer_open(&j, &c->out, GCS_SCHEMA("collect"));
 	gcs_json_i64(&j, "generation", r->generation);
 	gcs_json_i64(&j, "collected", r->collected - (long)r->uncollectable);

@@ -11,6 +11,7 @@
 #include "fork.h"
 #include "frame.h"
 #include "gil.h"
+#include "hand.h"
 #include "hook.h"
 #include "layout.h"
 #include "runtime.h"
@@ -22,8 +23,8 @@
 #define PARK_NS 50000000ll          /* the main thread stands still so long for us to begin */
 #define ATTACH_NS 3000000000ll      /* ... and so long for us to end */
 #define PARK_POLL_NS 100000
-#define BLOCKED_NS 1500000000ll     /* a main thread that runs no bytecode for so long is blocked */
-#define COLLECT_FOR_NS 1000000000ll
+#define BLOCKED_NS 700000000ll     /* a main thread that runs no bytecode for so long is blocked */
+#define COLLECT_FOR_NS 500000000ll /* a main thread that does not get to it meanwhile is blocked */
 
 enum attach_state { NOT_YET, ATTACHED, FAILED };
 
@@ -192,6 +193,8 @@ static int park_main(void *unused)
 	while (parking_now() == BEGUN && gcs_now_ns() - began < ATTACH_NS)
 		nanosleep(&pause, NULL);
 	set_parking(AWAY);
+	if (gcs_attached())
+		gcs_hand_start();
 	py.PyEval_RestoreThread(ts);
 	return 0;
 }
@@ -284,7 +287,7 @@ static uint64_t uncollectable_so_far(void)
 	return n;
 }
 
-/* With the GIL, on the main thread or the agent's. */
+/* With the GIL, on the main thread or the hand. */
 static int collect_once(void *unused)
 {
 	enum collect_state asked = COLLECT_ASKED;
@@ -336,13 +339,35 @@ bool gcs_collect_start(int generation)
 	return true;
 }
 
+static void collect_with_gil(void)
+{
+	int gil = py.PyGILState_Ensure();
+
+	collect_once(NULL);
+	py.PyGILState_Release(gil);
+}
+
+/* The main thread is blocked in C. Not on this thread: finalizers may close descriptors (hand.h). */
+static void give_to_the_hand(void)
+{
+	enum collect_state asked = COLLECT_ASKED;
+
+	if (gcs_gil_paused() || gcs_api_finalizing())
+		return;
+	if (gcs_hand_there()) {
+		demand.asked_ns = INT64_MAX;
+		gcs_hand_do(collect_with_gil);
+	} else if (__atomic_compare_exchange_n(&demand.state, &asked, COLLECT_RUNNING, false, __ATOMIC_ACQ_REL,
+					       __ATOMIC_ACQUIRE)) {
+		demand.result.refused = true;
+		__atomic_store_n(&demand.state, COLLECT_DONE, __ATOMIC_RELEASE);
+	}
+}
+
 bool gcs_collect_poll(struct gcs_collect_result *out)
 {
-	if (demand_state() == COLLECT_ASKED && gcs_now_ns() - demand.asked_ns > COLLECT_FOR_NS &&
-	    gcs_gil_take()) {
-		collect_once(NULL);
-		gcs_gil_drop();
-	}
+	if (demand_state() == COLLECT_ASKED && gcs_now_ns() - COLLECT_FOR_NS > demand.asked_ns)
+		give_to_the_hand();
 	if (demand_state() != COLLECT_DONE)
 		return false;
 	*out = demand.result;

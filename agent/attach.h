@@ -27,14 +27,15 @@ bool gcs_attach_gc_enabled_gil(void);
 long gcs_attach_blocks_gil(void); /* sys.getallocatedblocks(), -1 when it is not there */
 
 /*
- * gc.collect(generation) on the main thread, where the application expects finalizers to run; on the
- * agent's thread when the main one does not get to it within a second. Agent's thread: start, then poll.
+ * gc.collect(generation) on the main thread, where the application expects finalizers to run; on the hand
+ * (hand.h) when the main one does not get to it for a while. Agent's thread: start, then poll.
  */
 struct gcs_collect_result {
 	int generation;
 	long collected;
 	unsigned long long uncollectable;
 	unsigned long long pause_ns;
+	bool refused; /* the main thread runs no Python now, and there is nobody else to do it */
 };
 bool gcs_collect_start(int generation); /* false: one is under way */
 bool gcs_collect_poll(struct gcs_collect_result *out); /* true when finished */

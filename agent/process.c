@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hand.h"
+
 /* Reads at most size - 1 bytes and ends them; the length, 0 when there is nothing to read. */
 static size_t read_file(const char *path, char *out, size_t size)
 {
@@ -52,7 +54,8 @@ void gcs_process_read(struct gcs_process *out)
 	out->rss_file_bytes = field(text, "RssFile") * 1024;
 	out->rss_shmem_bytes = field(text, "RssShmem") * 1024;
 	threads = field(text, "Threads");
-	out->threads = threads ? threads - 1 : 0;
+	threads -= gcs_hand_there() ? 2 : 1;
+	out->threads = (int64_t)threads > 0 ? threads : 0;
 	out->ppid = (pid_t)field(text, "PPid");
 }
 

@@ -20,7 +20,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "attach.h"
 #include "disabled.h"
+#include "hand.h"
 #include "logfile.h"
 #include "loop.h"
 
@@ -221,12 +223,13 @@ static bool leader_is_zombie(void)
 
 bool gcs_thread_is_last(void)
 {
+	nlink_t ours = gcs_hand_there() ? 2 : 1;
 	struct stat st;
 
 	/* Two entries of the directory itself, then one for each thread. */
 	if (stat("/proc/self/task", &st))
 		return false;
-	return st.st_nlink == 3 || (st.st_nlink == 4 && leader_is_zombie());
+	return st.st_nlink == 2 + ours || (st.st_nlink == 3 + ours && leader_is_zombie());
 }
 
 /* ---- handover ---- */
@@ -339,6 +342,8 @@ static void *thread_main(void *arg)
 	if (self.wake < 0)
 		self.wake = make_wake_socket();
 	gcs_loop_run();
+	if (!gcs_thread_should_stop())
+		gcs_hand_stop(); /* all others have ended: this process ends with us */
 	if (gcs_thread_keeps() && self.wake >= 0)
 		hand_over();
 	/* Without a table of our own nothing is closed for us. */
@@ -350,23 +355,33 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
+int gcs_thread_create(pthread_t *id, void *(*body)(void *), void *arg)
+{
+	sigset_t all, before;
+	pthread_attr_t attr;
+	int rc;
+
+	sigfillset(&all);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(id, &attr, body, arg);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attr);
+	return -rc;
+}
+
 int gcs_thread_start(void)
 {
 	struct timespec pause = {0, 20000};
-	sigset_t all, before;
-	pthread_attr_t attr;
 	int rc, carry = self.carry;
 
 	self.should_stop = self.keep = self.own_table = false;
 	self.tid = 0;
 	self.wake = -1;
-	sigfillset(&all);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_SIZE);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	rc = pthread_create(&self.id, &attr, thread_main, (void *)(intptr_t)carry);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attr);
+	if (gcs_attached())
+		gcs_hand_start();
+	rc = gcs_thread_create(&self.id, thread_main, (void *)(intptr_t)carry);
 	self.running = !rc;
 	self.carry = -1;
 	if (carry >= 0) {
@@ -375,11 +390,10 @@ int gcs_thread_start(void)
 			nanosleep(&pause, NULL);
 		close(carry);
 	}
-	return -rc;
+	return rc;
 }
 
-/* pthread_join() returns a moment before the kernel stops counting the thread, as os.fork() would. */
-static void wait_until_gone(pid_t tid)
+void gcs_thread_wait_until_gone(pid_t tid)
 {
 	struct timespec pause = {0, 100000};
 	char path[64];
@@ -400,7 +414,8 @@ void gcs_thread_stop(bool keep)
 	__atomic_store_n(&self.keep, keep, __ATOMIC_RELEASE);
 	__atomic_store_n(&self.should_stop, true, __ATOMIC_RELEASE);
 	pthread_join(self.id, NULL);
-	wait_until_gone(self.tid);
+	gcs_hand_stop();
+	gcs_thread_wait_until_gone(self.tid);
 	self.running = false;
 	if (!keep && self.carry >= 0) {
 		close(self.carry);
@@ -411,6 +426,7 @@ void gcs_thread_stop(bool keep)
 
 void gcs_thread_forget(void)
 {
+	gcs_hand_forget();
 	if (self.carry >= 0)
 		close(self.carry);
 	self.carry = -1;

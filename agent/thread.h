@@ -15,13 +15,19 @@
 #ifndef GCS_THREAD_H
 #define GCS_THREAD_H
 
+#include <pthread.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #define GCS_CARRY_MAX 64 /* descriptors that one handover carries */
 
 /* Begins the thread. 0 or -errno. Any thread; not while one is running. */
 int gcs_thread_start(void);
 bool gcs_thread_running(void);
+/* A thread that blocks every signal. 0 or -errno. */
+int gcs_thread_create(pthread_t *id, void *(*body)(void *), void *arg);
+/* pthread_join() returns a moment before the kernel stops counting a thread, as os.fork() would. */
+void gcs_thread_wait_until_gone(pid_t tid);
 /*
  * Ends the thread and waits for it, without the GIL (it may need it to end). keep: its sockets travel
  * to the next gcs_thread_start(); else they are closed and the socket's name is gone.

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A second thread, that does what may run the application's code: a collection that a user asked for
+ * while the main thread is blocked in C. Finalizers close descriptors, and the agent's thread has a table of its
+ * own, where their numbers mean something else; this one shares the application's, since an application's
+ * thread began it. It sleeps otherwise, blocks every signal, and is gone during a fork like the other.
+ */
+#ifndef GCS_HAND_H
+#define GCS_HAND_H
+
+#include <stdbool.h>
+
+/* On an application's thread. Nothing happens when it is there or cannot be had. */
+void gcs_hand_start(void);
+/* Ends it and waits, without the GIL, which its work may need. */
+void gcs_hand_stop(void);
+void gcs_hand_forget(void); /* in a forked child */
+bool gcs_hand_there(void);
+/* Agent's thread: has it done. The job itself tells when it is finished. */
+void gcs_hand_do(void (*job)(void));
+
+#endif
