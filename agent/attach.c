@@ -223,10 +223,10 @@ bool gcs_attach_wait(void)
 		return gcs_attached(); /* this process is a forked child of an attached one */
 	if (!wait_for_python() || !wait_for_interpreter())
 		return false;
-	gcs_gil_note_allocator();
 	while (state_now() == NOT_YET) {
 		if (!wait_for_main())
 			return false;
+		gcs_gil_note_allocator(); /* not while Python starts: up to 3.12 it swaps them */
 		if (gcs_gil_take()) { /* else a fork is under way */
 			__atomic_store_n(&state, attach_quietly_gil(), __ATOMIC_RELEASE);
 			gcs_gil_drop();
