@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Guards against a capture that can be noticed (finalizers or weak references in another order, garbage that
+stays, other numbers), and against cycles that are miscounted, misnamed or made up.
+"""
+import pytest
+
+ALL = {"GCSCOPE_CYCLES": "all"}
+
+SHAPES = '''
+import gc, sys
+gc.disable()
+
+class Filter:
+    def __init__(self, callback):
+        self._callback = callback
+
+class Foo:
+    def __init__(self):
+        self.buffer = bytearray(256 * 1024)
+        self._filter = Filter(self.on_line)
+    def on_line(self, line):
+        pass
+
+class Parent:
+    def __init__(self):
+        self.children = [Child(self) for _ in range(3)]
+
+class Child:
+    __slots__ = ("parent",)
+    def __init__(self, parent):
+        self.parent = parent
+
+def fail():
+    try:
+        raise ValueError("x")
+    except ValueError as e:
+        kept = e
+
+def recursive():
+    def walk(n):
+        return walk(n - 1) if n else 0
+    return walk(2)
+
+def make(f, n):
+    for _ in range(n):
+        f()
+    return gc.collect()
+'''
+
+
+def rows(t):
+    answer = t.ask("cycles")
+    assert answer["estimate"] is False
+    return answer, answer["cycles"]
+
+
+@pytest.mark.parametrize("make, count, types, text, advice", [
+    ("Foo", 40, {"Foo", "Filter", "method"}, "_callback -> method.__self__ -> Foo._filter", "bound_method"),
+    ("Parent", 30, {"Parent", "Child", "list"}, "Child.parent -> Parent.children -> list[", "parent_child"),
+    ("fail", 20, {"ValueError", "traceback", "frame"}, "local kept", "exception_local"),
+    ("recursive", 25, {"function", "cell"}, "closure walk", "self_closure"),
+])
+def test_shapes(python, target, make, count, types, text, advice):
+    """The cycle is the first row, counted exactly, named as Python would, with its remedy."""
+    t = target(python, SHAPES, **ALL)
+    t.eval("make(%s, %d)" % (make, count))
+    answer, found = rows(t)
+    top = found[0]
+    assert top["count"] == count
+    assert types <= {x.rsplit(".", 1)[-1] for x in top["types"]}
+    assert text in top["text"]
+    assert top["advice"]["kind"] == advice
+    assert top["text"].split(" -> ")[0].split(".")[0].split("[")[0].split(" ")[0] == top["text"].split(" -> ")[-1]
+    if make == "Foo":
+        assert top["bytes"] >= count * 256 * 1024
+    assert t.eval("len(gc.garbage)") == 0 and t.eval("gc.get_debug()") == 0
+
+
+def test_no_cycle_is_made_up(python, target):
+    t = target(python, "import gc\nheld = [[i] for i in range(5000)]\n", **ALL)
+    t.eval("gc.collect()")
+    before = {r["fingerprint"]: r["count"] for r in rows(t)[1]}
+    t.eval("[[i] for i in range(5000)] and gc.collect()")
+    assert {r["fingerprint"]: r["count"] for r in rows(t)[1]} == before
+
+
+def test_fingerprints_agree(python, few_pythons, target):
+    """The same cycle has the same fingerprint in another process and another version."""
+    if python.name == few_pythons.name:
+        pytest.skip("one and the same CPython")
+    found = []
+    for each in (python, few_pythons):
+        t = target(each, SHAPES, **ALL)
+        t.eval("make(Foo, 10)")
+        found += [r["fingerprint"] for r in rows(t)[1] if "_callback" in r["text"]]
+        t.stop()
+    assert len(found) == 2 and found[0] == found[1]
+
+
+ORDER = '''
+import gc, sys, weakref
+gc.disable()
+told = []
+
+class Node:
+    def __init__(self, name):
+        self.name = name
+    def __del__(self):
+        told.append("del " + self.name)
+        if self.name == "back":
+            alive.append(self)
+        if self.name == "bad":
+            raise RuntimeError("in __del__")
+
+class Plain:
+    pass
+
+alive = []
+sys.unraisablehook = lambda u: told.append("unraisable " + str(u.exc_value))
+refs = []
+for name in ("a", "b", "back", "bad", "c"):
+    one, two, leaf = Node(name), Plain(), Plain()
+    one.two, two.one, two.leaf = two, one, leaf
+    refs.append(weakref.ref(two, lambda r, n=name: told.append("dead " + n)))
+    refs.append(weakref.ref(leaf, lambda r, n=name: told.append("leaf " + n)))
+    leaf.data = {"k": [leaf, name]}
+one = two = leaf = None
+
+def watch(phase, info):
+    told.append((phase, info["generation"], info["collected"], info["uncollectable"], gc.get_debug(), len(gc.garbage)))
+gc.callbacks.append(watch)
+print(gc.collect(), gc.collect(0), gc.collect())
+print(told, [n.name for n in alive], [r() is None for r in refs], gc.garbage, gc.get_stats()[2]["uncollectable"])
+alive.clear()
+print(gc.collect(), len(told))
+'''
+
+
+def test_nothing_differs(python, run):
+    """Finalizers, weak references, resurrection, errors and what callbacks see: as without the agent."""
+    without = run(python, ORDER, with_agent=False)
+    captured = run(python, ORDER.replace("gc.disable()", "gc.disable(); import time; time.sleep(.3)"), **ALL)
+    assert (without.status, without.stderr) == (0, b"")
+    assert (captured.status, captured.stdout, captured.stderr) == (without.status, without.stdout, without.stderr)
+
+
+def test_an_application_that_debugs(python, target):
+    """Its own debug flags hold: what it saves stays in gc.garbage, and `garbage` tells so."""
+    t = target(python, SHAPES, **ALL)
+    t.exec("gc.set_debug(gc.DEBUG_SAVEALL)")
+    t.eval("make(Foo, 5)")
+    assert t.eval("gc.get_debug()") == t.eval("gc.DEBUG_SAVEALL")
+    assert t.eval("sum(isinstance(o, Foo) for o in gc.garbage)") == 5
+    answer = t.ask("garbage")
+    assert answer["length"] == t.eval("len(gc.garbage)") and answer["uncollectable"] == 0
+    assert {"type": "__main__.Foo", "count": 5} in answer["types"]
+    assert t.ask("cycles")["refused"] >= 1
+
+
+def test_command_line(few_pythons, target):
+    t = target(few_pythons, SHAPES, **ALL)
+    t.eval("make(Foo, 7)")
+    text = t.cli("cycles").stdout.decode()
+    assert "Filter._callback" in text and "WeakMethod" in text
+    assert "gc.garbage is empty" in t.cli("garbage").stdout.decode()
+
+
+def test_off_unless_asked_for(few_pythons, target):
+    t = target(few_pythons, SHAPES)
+    assert "cycles" in {d["feature"] for d in t.ask("stat")["agent"]["disabled"]}
+    done = t.cli("cycles", check=False)
+    assert done.returncode == 1 and b"GCSCOPE_CYCLES" in done.stderr
