@@ -8,6 +8,9 @@
  * each object cleared in the very order and manner of CPython's delete_garbage(). Nothing lives one collection
  * longer; gc.get_stats() and the callback's info are the collector's own.
  *
+ * What remains to be seen: gc.get_debug() from a start callback, a finalizer or a weakref callback of that
+ * very collection tells the flag.
+ *
  * Not captured: a collection while the application has debug flags set, or stands before us in
  * gc.callbacks; and, unless GCSCOPE_CYCLES=all, one that the budget has no room for. Objects with a legacy tp_del,
  * and what they hold, stay where CPython puts them.

@@ -128,7 +128,8 @@ for name in ("a", "b", "back", "bad", "c"):
 one = two = leaf = None
 
 def watch(phase, info):
-    told.append((phase, info["generation"], info["collected"], info["uncollectable"], gc.get_debug(), len(gc.garbage)))
+    flags = gc.get_debug() if phase == "stop" else None  # capture.h: it is on while the collection runs
+    told.append((phase, info["generation"], info["collected"], info["uncollectable"], flags, len(gc.garbage)))
 gc.callbacks.append(watch)
 print(gc.collect(), gc.collect(0), gc.collect())
 print(told, [n.name for n in alive], [r() is None for r in refs], gc.garbage, gc.get_stats()[2]["uncollectable"])
