@@ -10,6 +10,7 @@
 #include "builtin.h"
 #include "disabled.h"
 #include "gil.h"
+#include "hand.h"
 #include "hook.h"
 #include "mem.h"
 #include "peek.h"
@@ -105,25 +106,34 @@ static PyObject *none(void)
 	return py._Py_NoneStruct;
 }
 
-/* Ends the thread, which may need the GIL to end; or waits until another thread has ended it. */
+/*
+ * Ends the thread, or waits until another thread has ended it. The GIL is let go of only where somebody needs
+ * it to end: the application's other threads should not get further before a fork than they would without us
+ * (to the end of the interpreter, say: from 3.12 on the child could then start no thread).
+ */
 static void stop_thread_gil(bool keep)
 {
 	struct timespec pause = {0, 200000};
 	bool mine = !stopping && gcs_thread_running();
-	void *ts;
+	void *ts = NULL;
 
 	if (!mine && !stopping)
 		return;
-	if (mine)
+	if (mine) {
 		stopping = true;
-	ts = py.PyEval_SaveThread();
+		gcs_gil_hold_off();
+	}
+	if (!mine || gcs_hand_busy())
+		ts = py.PyEval_SaveThread();
 	if (mine) {
 		gcs_thread_stop(keep);
+		gcs_gil_allow();
 		__atomic_store_n(&stopping, false, __ATOMIC_RELEASE);
 	}
 	while (__atomic_load_n(&stopping, __ATOMIC_ACQUIRE))
 		nanosleep(&pause, NULL);
-	py.PyEval_RestoreThread(ts);
+	if (ts)
+		py.PyEval_RestoreThread(ts);
 }
 
 static PyObject *before_fork(PyObject *self, PyObject *arg)

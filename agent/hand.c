@@ -15,6 +15,7 @@ static struct {
 	pthread_t id;
 	bool there;          /* atomic */
 	bool should_stop;    /* atomic */
+	bool busy;           /* atomic */
 	pid_t tid;           /* atomic; set by the thread */
 	void (*job)(void);   /* atomic; taken by the thread */
 	sem_t wake;
@@ -23,6 +24,11 @@ static struct {
 bool gcs_hand_there(void)
 {
 	return __atomic_load_n(&hand.there, __ATOMIC_ACQUIRE);
+}
+
+bool gcs_hand_busy(void)
+{
+	return gcs_hand_there() && __atomic_load_n(&hand.busy, __ATOMIC_ACQUIRE);
 }
 
 static void *hand_main(void *unused)
@@ -40,6 +46,7 @@ static void *hand_main(void *unused)
 		job = __atomic_exchange_n(&hand.job, NULL, __ATOMIC_ACQ_REL);
 		if (job)
 			job();
+		__atomic_store_n(&hand.busy, false, __ATOMIC_RELEASE);
 	}
 }
 
@@ -47,7 +54,7 @@ void gcs_hand_start(void)
 {
 	if (gcs_hand_there() || sem_init(&hand.wake, 0, 0))
 		return;
-	hand.should_stop = false;
+	hand.should_stop = hand.busy = false;
 	hand.job = NULL;
 	hand.tid = 0;
 	if (!gcs_thread_create(&hand.id, hand_main, NULL))
@@ -72,6 +79,7 @@ void gcs_hand_forget(void)
 
 void gcs_hand_do(void (*job)(void))
 {
+	__atomic_store_n(&hand.busy, true, __ATOMIC_RELEASE);
 	__atomic_store_n(&hand.job, job, __ATOMIC_RELEASE);
 	sem_post(&hand.wake);
 }

@@ -12,10 +12,11 @@
 
 /* On an application's thread. Nothing happens when it is there or cannot be had. */
 void gcs_hand_start(void);
-/* Ends it and waits, without the GIL, which its work may need. */
+/* Ends it and waits; not with the GIL when it is busy, since its work needs that. */
 void gcs_hand_stop(void);
 void gcs_hand_forget(void); /* in a forked child */
 bool gcs_hand_there(void);
+bool gcs_hand_busy(void); /* it has, or waits for, the GIL */
 /* Agent's thread: has it done. The job itself tells when it is finished. */
 void gcs_hand_do(void (*job)(void));
 

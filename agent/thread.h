@@ -29,7 +29,7 @@ int gcs_thread_create(pthread_t *id, void *(*body)(void *), void *arg);
 /* pthread_join() returns a moment before the kernel stops counting a thread, as os.fork() would. */
 void gcs_thread_wait_until_gone(pid_t tid);
 /*
- * Ends the thread and waits for it, without the GIL (it may need it to end). keep: its sockets travel
+ * Ends the thread and waits for it; it must not need the GIL of the caller to end (gil.h, hand.h). keep: its sockets travel
  * to the next gcs_thread_start(); else they are closed and the socket's name is gone.
  */
 void gcs_thread_stop(bool keep);
