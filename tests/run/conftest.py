@@ -25,6 +25,13 @@ import time
 
 import pytest
 
+# Begun in the background by a shell, we have SIGINT (and under nohup SIGHUP) ignored, and so would every
+# target: tests of signals, CPython's own among them, would wait for ever.
+for _signal in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(_signal) == signal.SIG_IGN:
+        signal.signal(_signal, signal.SIG_DFL)
+
+
 BUILD = os.path.abspath(os.environ.get("GCSCOPE_BUILD", "build"))
 DEADLINE = 20.0
 
