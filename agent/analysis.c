@@ -12,9 +12,6 @@
 #include "layout.h"
 #include "sizes.h"
 
-#define TP_TRAVERSE 176 /* of a type, counted from ob_type */
-#define TP_CLEAR 184
-#define TP_DEL 368
 #define SLOT_CLEAR 51 /* for PyType_GetSlot() */
 #define SLOT_DEL 53
 #define SLOT_TRAVERSE 71
@@ -60,9 +57,9 @@ static struct {
 bool gcs_analysis_probe_gil(void)
 {
 	PyObject *t = gcs_some_heap_type_gil();
-	bool ok = t && gcs_load_ptr(t, GCS_OB_TYPE + TP_TRAVERSE) == py.PyType_GetSlot(t, SLOT_TRAVERSE) &&
-		  gcs_load_ptr(t, GCS_OB_TYPE + TP_CLEAR) == py.PyType_GetSlot(t, SLOT_CLEAR) &&
-		  gcs_load_ptr(t, GCS_OB_TYPE + TP_DEL) == py.PyType_GetSlot(t, SLOT_DEL);
+	bool ok = t && gcs_load_ptr(t, GCS_SLOT_TRAVERSE) == py.PyType_GetSlot(t, SLOT_TRAVERSE) &&
+		  gcs_load_ptr(t, GCS_SLOT_CLEAR) == py.PyType_GetSlot(t, SLOT_CLEAR) &&
+		  gcs_load_ptr(t, GCS_SLOT_DEL) == py.PyType_GetSlot(t, SLOT_DEL);
 
 	if (t)
 		py.Py_DecRef(t);
@@ -124,11 +121,6 @@ static bool make_room(struct pile *p, uint32_t n)
 	return true;
 }
 
-static uint64_t hash_name(const char *s)
-{
-	return gcs_cycle_fingerprint(s);
-}
-
 static uint16_t kind_of(struct pile *p, PyObject *type)
 {
 	struct kind *k;
@@ -142,7 +134,7 @@ static uint16_t kind_of(struct pile *p, PyObject *type)
 	k->type = type;
 	gcs_type_shape_gil(type, &k->shape);
 	gcs_type_name_gil(type, k->name, sizeof(k->name));
-	k->hash = hash_name(k->name);
+	k->hash = gcs_cycle_fingerprint(k->name);
 	return (uint16_t)p->nkinds++;
 }
 
@@ -262,7 +254,7 @@ static void traverse(struct visit *v, uint32_t object)
 	int (*tp_traverse)(PyObject *, int (*)(PyObject *, void *), void *);
 	PyObject *o = v->pile->object[object];
 
-	*(void **)&tp_traverse = gcs_load_ptr(gcs_type_of(o), GCS_OB_TYPE + TP_TRAVERSE);
+	*(void **)&tp_traverse = gcs_slot_of(o, GCS_SLOT_TRAVERSE);
 	v->object = object;
 	if (tp_traverse)
 		tp_traverse(o, on_visit, v);

@@ -16,11 +16,8 @@
 #include "request.h"
 #include "server.h"
 
-#define TP_DEL 368 /* of a type, counted from ob_type */
 #define GARBAGE_LOOK 5000 /* objects of gc.garbage that one answer looks at */
 #define GARBAGE_TYPES 256
-
-static const char bad_limit[] = "limit is a number from 0 to 1000000";
 
 /* ---- cycles ---- */
 
@@ -62,12 +59,12 @@ static void write_cycle(struct gcs_json *j, const struct gcs_cycle *c)
 }
 
 static void write_table(struct gcs_json *j, const struct gcs_cycletable *t, const struct gcs_capture_stats *s,
-			uint64_t collections, size_t limit)
+			size_t limit)
 {
 	uint32_t order[GCS_CYCLES_MAX];
 
 	gcs_cycletable_order(t, order);
-	gcs_json_u64(j, "collections", collections);
+	gcs_json_u64(j, "collections", s->captured + s->skipped + s->refused);
 	gcs_json_u64(j, "captured", s->captured);
 	gcs_json_u64(j, "skipped", s->skipped);
 	gcs_json_u64(j, "refused", s->refused);
@@ -88,11 +85,6 @@ static void write_table(struct gcs_json *j, const struct gcs_cycletable *t, cons
 	gcs_json_object_end(j);
 }
 
-static uint64_t collections_since_attach(const struct gcs_capture_stats *s)
-{
-	return s->captured + s->skipped + s->refused;
-}
-
 const char *gcs_answer_cycles(struct gcs_client *c, const struct gcs_request *r)
 {
 	struct gcs_cycletable *copy;
@@ -101,7 +93,7 @@ const char *gcs_answer_cycles(struct gcs_client *c, const struct gcs_request *r)
 	struct gcs_json j;
 
 	if (gcs_request_uint(r, "limit", 0, 1000000, &limit))
-		return bad_limit;
+		return "limit is a number from 0 to 1000000";
 	if (gcs_answer_off("cycles")) {
 		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, gcs_answer_off("cycles"));
 		return NULL;
@@ -116,7 +108,7 @@ const char *gcs_answer_cycles(struct gcs_client *c, const struct gcs_request *r)
 	stats = *gcs_capture_stats();
 	gcs_gil_drop();
 	gcs_answer_open(&j, &c->out, GCS_SCHEMA("cycles"));
-	write_table(&j, copy, &stats, collections_since_attach(&stats), limit);
+	write_table(&j, copy, &stats, limit);
 	gcs_answer_close(&j);
 	gcs_mem_free(copy);
 	return NULL;
@@ -143,7 +135,7 @@ struct look {
 
 static bool is_legacy(PyObject *o)
 {
-	return gcs_load_ptr(gcs_type_of(o), GCS_OB_TYPE + TP_DEL) != NULL;
+	return gcs_slot_of(o, GCS_SLOT_DEL) != NULL;
 }
 
 static uint32_t type_index(struct look *l, PyObject *type)

@@ -15,10 +15,6 @@
 
 #define DEBUG_SAVEALL 32
 
-/* Of a type, counted from ob_type: as layout.c has the others. */
-#define TP_CLEAR 184
-#define TP_DEL 368
-
 static PyObject *callbacks, *garbage, *callback;
 static int *debug_flags;
 static bool able;
@@ -149,11 +145,6 @@ void gcs_capture_start_gil(void)
 
 /* ---- a collection ends ---- */
 
-static PyObject *type_slot(PyObject *o, unsigned offset)
-{
-	return gcs_load_ptr(gcs_type_of(o), (uint16_t)(GCS_OB_TYPE + offset));
-}
-
 static struct gcs_gc_head *head_of(PyObject *o)
 {
 	return (struct gcs_gc_head *)o - 1;
@@ -191,7 +182,7 @@ static void clear_all(struct gcs_gc_head *list, struct gcs_gc_head *old)
 		PyObject *o = (PyObject *)(g + 1);
 		int (*clear)(PyObject *);
 
-		*(void **)&clear = type_slot(o, TP_CLEAR);
+		*(void **)&clear = gcs_slot_of(o, GCS_SLOT_CLEAR);
 		if (clear) {
 			py.Py_IncRef(o);
 			clear(o);
@@ -210,7 +201,7 @@ static void clear_all(struct gcs_gc_head *list, struct gcs_gc_head *old)
 static void drop_not_legacy(Py_ssize_t first)
 {
 	for (Py_ssize_t i = py.PyList_Size(garbage); i-- > first;)
-		if (!type_slot(py.PyList_GetItem(garbage, i), TP_DEL))
+		if (!gcs_slot_of(py.PyList_GetItem(garbage, i), GCS_SLOT_DEL))
 			py.PyList_SetSlice(garbage, i, i + 1, NULL);
 }
 

@@ -63,6 +63,11 @@ struct gcs_type_shape {
 
 #define GCS_OB_TYPE 8 /* where the type of an object stands in builds with a GIL, hence wherever there are lists */
 
+/* Slots of a type in builds with a GIL; verified by gcs_analysis_probe_gil(). */
+#define GCS_SLOT_TRAVERSE (GCS_OB_TYPE + 176)
+#define GCS_SLOT_CLEAR (GCS_OB_TYPE + 184)
+#define GCS_SLOT_DEL (GCS_OB_TYPE + 368)
+
 struct gcs_layout {
 	bool types;                         /* ob_type, tp_* as below hold */
 	bool lists;                         /* gc lists may be walked */
@@ -92,6 +97,12 @@ static inline void *gcs_load_ptr(const void *base, uint16_t offset)
 static inline PyObject *gcs_type_of(const void *object)
 {
 	return gcs_load_ptr(object, gcs_layout.ob_type);
+}
+
+/* A slot (GCS_SLOT_...) of the object's type. */
+static inline void *gcs_slot_of(const void *object, uint16_t slot)
+{
+	return gcs_load_ptr(gcs_type_of(object), slot);
 }
 
 /*
