@@ -34,8 +34,8 @@ const struct cmd_entry cmd_entry_collect = {
 	.name = "collect",
 	.usage = "[OPTIONS] [TARGET] [GEN]",
 	.summary = "Runs a collection and says what it freed.",
-	.notes = "GEN is 0, 1 or 2 (default 2). A lone argument of 0, 1 or 2 is GEN: for the\n"
-		 "process with PID 1 write both.",
+	.notes = "GEN is 0, 1 or 2 (default 2). It may stand before TARGET. A lone argument of\n"
+		 "0, 1 or 2 is GEN: for the process with PID 1 write both.",
 	.impact = "high: the program stands still as for its own gc.collect(), 0.2 to 1 s per "
 		  "million objects for generation 2; finalizers and weak reference callbacks run",
 	.takes = CMD_TAKES_GEN,

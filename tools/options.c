@@ -234,9 +234,15 @@ static bool is_generation(const char *s)
 	return s[0] >= '0' && s[0] <= '2' && !s[1];
 }
 
-/* [TARGET], and for collect [TARGET] [GEN]: a lone 0, 1 or 2 is a generation. */
+/* [TARGET], and for collect [TARGET] [GEN] in either order: a lone 0, 1 or 2 is a generation. */
 static void arguments(struct gcs_options *o, int n, char **arg)
 {
+	if (n == 2 && (o->cmd->takes & CMD_TAKES_GEN) && is_generation(arg[0]) && !is_generation(arg[1])) {
+		char *gen = arg[0];
+
+		arg[0] = arg[1];
+		arg[1] = gen;
+	}
 	if (n && (o->cmd->takes & CMD_TAKES_GEN) && o->generation < 0 &&
 	    (n == 2 || is_generation(arg[0]))) {
 		o->generation = whole(o, "GEN", arg[n - 1], 2);

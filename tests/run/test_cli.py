@@ -13,7 +13,7 @@ import pytest
 
 from conftest import environment, is_gone, kill, wait_until
 
-COMMANDS = ["run", "ps", "stat", "census", "events", "suspects", "log", "watch", "collect"]
+COMMANDS = ["run", "ps", "stat", "census", "events", "suspects", "log", "watch", "cycles", "garbage", "collect"]
 
 
 def test_version_and_help(cli, agent):
@@ -98,6 +98,7 @@ def test_answers(python, target, cli):
     assert {x["type"]: x["count"] for x in everything["types"]}["__main__.Mine"] == 4321
     collect = t.cli("collect", "--json")
     assert (collect["schema"], collect["generation"]) == ("gcscope.collect/1", 2) and collect["pause_ns"] > 0
+    assert t.cli("collect", "1", "--json")["generation"] == 1  # GEN before TARGET
     assert t.cli("suspects", "--json")["suspects"] == []
 
     assert b"4321" in cli("census", t.pid).stdout.replace(b",", b"").replace(b"4.3k", b"4321")
