@@ -198,7 +198,7 @@ void gcs_hook_counts(int g, struct gcs_hook_counts *out)
 
 bool gcs_hook_collecting(void)
 {
-	return current.on || *gcs_layout.collecting;
+	return current.on || (gcs_layout.collecting && *gcs_layout.collecting);
 }
 
 uint64_t gcs_hook_full_collections(void)
