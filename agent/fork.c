@@ -123,7 +123,7 @@ static void stop_thread_gil(bool keep)
 		stopping = true;
 		gcs_gil_hold_off();
 	}
-	if (!mine || gcs_hand_busy())
+	if (!mine || gcs_hand_busy() || gcs_gil_inside())
 		ts = py.PyEval_SaveThread();
 	if (mine) {
 		gcs_thread_stop(keep);
