@@ -542,7 +542,7 @@ static const char *probe_lists(PyObject *gc, bool *busy)
 	l->list[GCS_LISTS - 1] = find_permanent(young);
 	if (!l->list[GCS_LISTS - 1])
 		return "the permanent generation was not found";
-	l->incremental = ((void **)l->list[GCS_LISTS - 1])[-1] != young;
+	l->incremental = (py.minor == 14 && py.micro < 5) || (py.minor >= 14 && strpbrk(py.version, "ab"));
 	l->collecting = find_collecting(gc, (uintptr_t)l->list[GCS_LISTS - 1]);
 	if (!l->collecting)
 		return "the flag that says that a collection is under way was not found";

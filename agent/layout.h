@@ -71,7 +71,7 @@ struct gcs_type_shape {
 struct gcs_layout {
 	bool types;                         /* ob_type, tp_* as below hold */
 	bool lists;                         /* gc lists may be walked */
-	bool incremental;                   /* 3.14.0 to 3.14.4: two old spaces */
+	bool incremental;                   /* two old spaces: 3.14.0 to 3.14.4, and early releases since */
 	struct gcs_generation *generation;  /* the young one; the others follow */
 	struct gcs_gc_head *list[GCS_LISTS];
 	const int *collecting;              /* CPython's own flag: the lists are in pieces */

@@ -56,10 +56,10 @@ def rows(t):
 
 
 @pytest.mark.parametrize("make, count, types, text, advice", [
-    ("Foo", 40, {"Foo", "Filter", "method"}, "_callback -> method.__self__ -> Foo._filter", "bound_method"),
-    ("Parent", 30, {"Parent", "Child", "list"}, "Child.parent -> Parent.children -> list[", "parent_child"),
-    ("fail", 20, {"ValueError", "traceback", "frame"}, "local kept", "exception_local"),
-    ("recursive", 25, {"function", "cell"}, "closure walk", "self_closure"),
+    ("Foo", 200, {"Foo", "Filter", "method"}, "_callback -> method.__self__ -> Foo._filter", "bound_method"),
+    ("Parent", 200, {"Parent", "Child", "list"}, "Child.parent -> Parent.children -> list[", "parent_child"),
+    ("fail", 300, {"ValueError", "traceback", "frame"}, "local kept", "exception_local"),
+    ("recursive", 300, {"function", "cell"}, "closure walk", "self_closure"),
 ])
 def test_shapes(python, target, make, count, types, text, advice):
     """The cycle is the first row, counted exactly, named as Python would, with its remedy."""
