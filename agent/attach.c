@@ -217,6 +217,11 @@ static bool wait_for_main(void)
 	return true;
 }
 
+void gcs_attach_let_go(void)
+{
+	parking_becomes(BEGUN, NOBODY);
+}
+
 bool gcs_attach_wait(void)
 {
 	if (state_now() != NOT_YET)
@@ -233,7 +238,8 @@ bool gcs_attach_wait(void)
 			attach_ns = gcs_gil.last_ns;
 			gcs_gil_init(gcs_config.budget_percent); /* now for what is done again and again */
 		}
-		parking_becomes(BEGUN, NOBODY);
+		if (state_now() == NOT_YET)
+			gcs_attach_let_go();
 	}
 	return gcs_attached();
 }

@@ -19,6 +19,8 @@
 int gcs_attach_load(void *handle);
 /* Agent's thread: returns when attached (true), or when it cannot be or must stop (false). */
 bool gcs_attach_wait(void);
+/* The main thread may go on: called when the socket is there, so that the program's first line finds it. */
+void gcs_attach_let_go(void);
 bool gcs_attached(void);
 uint64_t gcs_attach_ns(void); /* how long that took, with the GIL held */
 

@@ -234,14 +234,17 @@ void gcs_loop_run(void)
 {
 	bool child = gcs_attached() && loop.pid != getpid();
 
-	if (!gcs_attach_wait())
+	if (!gcs_attach_wait()) {
+		gcs_attach_let_go();
 		return;
+	}
 	if (!adopt_server()) {
 		if (child)
 			gcs_thread_sleep(CHILD_DELAY_NS);
 		if (!gcs_thread_should_stop())
 			open_server();
 	}
+	gcs_attach_let_go();
 	gcs_peek_open();
 	begin();
 	while (!gcs_thread_should_stop() && !gcs_thread_is_last())
