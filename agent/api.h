@@ -60,8 +60,6 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyObject_Call, PyObject *, (PyObject *, PyObject *, PyObject *))                         \
 	X(PyObject_CallObject, PyObject *, (PyObject *, PyObject *))                               \
 	X(PyObject_CallFunctionObjArgs, PyObject *, (PyObject *, ...))                             \
-	X(PyObject_GC_UnTrack, void, (void *))                                                     \
-	X(PyObject_GC_Track, void, (void *))                                                       \
 	X(PyCFunction_NewEx, PyObject *, (struct gcs_method_def *, PyObject *, PyObject *))        \
 	X(PyDict_New, PyObject *, (void))                                                          \
 	X(PyDict_GetItemString, PyObject *, (PyObject *, const char *))                            \

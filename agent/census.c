@@ -456,7 +456,6 @@ void gcs_census_take(struct gcs_census_result *out)
 
 	r->objects = r->unnamed;
 	r->bytes = 0;
-	r->realtime_ns = gcs_realtime_ns();
 	gcs_series_begin(census.series, r->taken_ns);
 	for (uint32_t i = 0; i <= census.types.mask; i++) {
 		const struct gcs_type_entry *e = &census.types.entry[i];

@@ -31,7 +31,6 @@
 
 struct gcs_census_result {
 	int64_t taken_ns;      /* monotonic; 0: there was none yet */
-	int64_t realtime_ns;
 	uint64_t objects, bytes;
 	uint64_t frozen;       /* objects in the permanent generation, part of objects */
 	uint64_t unnamed;      /* objects whose type found no room in memory */

@@ -44,11 +44,6 @@ void gcs_server_settings(const char *socket_dir, const char *runtime_dir)
 	snprintf(settings.runtime_dir, sizeof(settings.runtime_dir), "%s", runtime_dir ? runtime_dir : "");
 }
 
-bool gcs_server_is_open(void)
-{
-	return server.listener >= 0;
-}
-
 const char *gcs_server_path(void)
 {
 	return server.path;

@@ -56,7 +56,6 @@ void gcs_server_serve(const struct pollfd *p, size_t n);
 /* Handover: the descriptors in a fixed order, and new numbers for them in that order. */
 int gcs_server_descriptors(int *fds);
 int gcs_server_adopt(const int *fds, int n); /* 0, or -1 when they do not fit what is known */
-bool gcs_server_is_open(void);
 
 bool gcs_server_wants(unsigned topic);
 void gcs_server_publish(unsigned topic, const char *line, size_t n);

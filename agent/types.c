@@ -25,12 +25,6 @@ static void free_tables(struct gcs_types *t)
 	gcs_mem_free(t->met);
 }
 
-void gcs_types_fini(struct gcs_types *t)
-{
-	free_tables(t);
-	memset(t, 0, sizeof(*t));
-}
-
 static struct gcs_type_entry *slot_for(struct gcs_type_entry *entry, uint32_t mask, const PyObject *type)
 {
 	uint32_t i = gcs_types_hash(type) & mask;

@@ -46,7 +46,6 @@ struct gcs_types {
 };
 
 int gcs_types_init(struct gcs_types *t); /* 0 or -ENOMEM */
-void gcs_types_fini(struct gcs_types *t);
 /*
  * A new census: all counts are as if zero. Sheds, now and then, entries of types not met for long (where
  * memory may be had: may_add).
