@@ -29,6 +29,14 @@ static void write_types(struct gcs_json *j, const struct gcs_cycle *c)
 	gcs_json_array_end(j);
 }
 
+/* Whole numbers, also where they are estimates. */
+static void write_totals(struct gcs_json *j, const struct gcs_cycle *c)
+{
+	gcs_json_u64(j, "count", (uint64_t)(c->count + 0.5));
+	gcs_json_u64(j, "objects", (uint64_t)(c->objects + 0.5));
+	gcs_json_u64(j, "bytes", (uint64_t)(c->bytes + 0.5));
+}
+
 static void write_cycle(struct gcs_json *j, const struct gcs_cycle *c)
 {
 	char fingerprint[17];
@@ -39,9 +47,8 @@ static void write_cycle(struct gcs_json *j, const struct gcs_cycle *c)
 	write_types(j, c);
 	gcs_json_str(j, "text", c->text);
 	gcs_json_u64(j, "size", c->size);
-	gcs_json_u64(j, "count", c->count);
-	gcs_json_u64(j, "objects", c->objects);
-	gcs_json_u64(j, "bytes", c->bytes);
+	write_totals(j, c);
+	gcs_json_u64(j, "seen", c->seen);
 	gcs_json_bool(j, "finalizer", c->finalizer);
 	gcs_json_null(j, "created_at");
 	gcs_json_str(j, "collected_at", c->created_at[0] ? c->created_at : NULL);
@@ -72,16 +79,17 @@ static void write_table(struct gcs_json *j, const struct gcs_cycletable *t, cons
 	gcs_json_u64(j, "objects", s->objects);
 	gcs_json_u64(j, "unanalysed", s->unanalysed);
 	gcs_json_u64(j, "acyclic", s->acyclic);
+	gcs_json_u64(j, "finalized", s->finalized);
 	gcs_json_u64(j, "legacy", s->legacy);
+	gcs_json_u64(j, "analysis_ns", s->analysis_ns);
+	gcs_json_u64(j, "max_analysis_ns", s->max_analysis_ns);
 	gcs_json_array(j, "cycles");
 	for (uint32_t i = 0; i < t->n && (!limit || i < limit); i++)
 		write_cycle(j, &t->cycle[order[i]]);
 	gcs_json_array_end(j);
 	gcs_json_object(j, "others");
 	gcs_json_u64(j, "distinct", t->merged);
-	gcs_json_u64(j, "count", t->others.count);
-	gcs_json_u64(j, "objects", t->others.objects);
-	gcs_json_u64(j, "bytes", t->others.bytes);
+	write_totals(j, &t->others);
 	gcs_json_object_end(j);
 }
 

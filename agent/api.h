@@ -71,7 +71,6 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyList_Size, Py_ssize_t, (PyObject *))                                                   \
 	X(PyList_GetItem, PyObject *, (PyObject *, Py_ssize_t))                                    \
 	X(PyList_Insert, int, (PyObject *, Py_ssize_t, PyObject *))                                \
-	X(PyList_SetSlice, int, (PyObject *, Py_ssize_t, Py_ssize_t, PyObject *))                  \
 	X(PyList_Append, int, (PyObject *, PyObject *))                                            \
 	X(PySet_New, PyObject *, (PyObject *))                                                     \
 	X(PySet_Add, int, (PyObject *, PyObject *))                                                \
@@ -88,11 +87,11 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyUnicode_GetLength, Py_ssize_t, (PyObject *))                                           \
 	X(PyCell_New, PyObject *, (PyObject *))                                                    \
 	X(PyWeakref_NewRef, PyObject *, (PyObject *, PyObject *))                                  \
+	X(PyObject_GC_UnTrack, void, (void *))                                                     \
 	X(PyObject_SetAttrString, int, (PyObject *, const char *, PyObject *))                     \
 	X(PyType_GetSlot, void *, (PyObject *, int))                                               \
 	X(PyType_GetFlags, unsigned long, (PyObject *))                                            \
 	X(PyErr_Clear, void, (void))                                                               \
-	X(PyErr_WriteUnraisable, void, (PyObject *))                                               \
 	X(PyErr_Occurred, PyObject *, (void))                                                      \
 	X(PyErr_Fetch, void, (PyObject **, PyObject **, PyObject **))                              \
 	X(PyErr_Restore, void, (PyObject *, PyObject *, PyObject *))                               \

@@ -57,13 +57,17 @@ void gcs_budget_spend(struct gcs_budget *b, int64_t now_ns, int64_t held_ns)
 		b->credit_ns -= held_ns;
 }
 
+int64_t gcs_budget_credit(struct gcs_budget *b, int64_t now_ns)
+{
+	fill(b, now_ns);
+	return b->credit_ns + inflow(b, now_ns);
+}
+
 int64_t gcs_budget_wait(struct gcs_budget *b, int64_t now_ns)
 {
-	int64_t credit;
+	int64_t credit = gcs_budget_credit(b, now_ns);
 	double wait;
 
-	fill(b, now_ns);
-	credit = b->credit_ns + inflow(b, now_ns);
 	if (credit >= 0)
 		return 0;
 	wait = (double)-credit / (b->percent / 100);

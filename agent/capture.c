@@ -7,33 +7,60 @@
 #include "analysis.h"
 #include "budget.h"
 #include "clock.h"
+#include "decoy.h"
 #include "disabled.h"
+#include "edges.h"
 #include "layout.h"
 #include "mem.h"
+#include "pile.h"
 #include "runtime.h"
 #include "scratch.h"
 
+#define DEBUG_STATS 1
 #define DEBUG_SAVEALL 32
 
-static PyObject *callbacks, *garbage, *callback;
-static int *debug_flags;
+/* Of PyType_GetSlot(). */
+#define SLOT_CLEAR 51
+#define SLOT_DEL 53
+#define SLOT_IS_GC 61
+#define SLOT_TRAVERSE 71
+
+/*
+ * GCSCOPE_CYCLES=on: what an object's analysis takes at first, before it is known; a pause grows by this part, or
+ * by LEAST_NS; and one that is analysed stands for so many passed over at most.
+ */
+#define OBJECT_NS 300
+#define PAUSE_SHARE 8
+#define LEAST_NS 1000000
+#define STANDS_FOR 50
+#define ENOUGH_NS 20000 /* of the budget, to begin at all */
+#define MISSES_MAX 3 /* collections that do not show what they found, in a row: then it is given up */
+
+static const int *debug_flags;
 static bool able;
 
 static struct gcs_cycletable *table;
 static struct gcs_scratch scratch;
 static struct gcs_capture_stats stats;
 static struct gcs_budget budget;
+static double object_ns;
+static uint64_t passed_over[GCS_GENERATIONS]; /* objects that the next analysis counts for */
+static unsigned misses;
 
+/* The collection under way. */
 static struct {
 	bool on;
-	Py_ssize_t before; /* length of gc.garbage */
+	int generation;
+	const char *where;
+	int64_t start_ns, analysis_ns;
+	struct gcs_analysed seen;
 } now;
 
 /* ---- attach ---- */
 
-static long call_long(PyObject *f)
+static long get_debug(PyObject *get)
 {
-	PyObject *r = py.PyObject_CallObject(f, NULL);
+	PyObject *r = py.PyObject_CallObject(get, NULL);
 	long v = r ? py.PyLong_AsLong(r) : -1;
 
 	if (r)
@@ -43,10 +70,10 @@ static long call_long(PyObject *f)
 	return v;
 }
 
-static void set_debug(PyObject *f, long flags)
+static void set_debug(PyObject *set, long flags)
 {
 	PyObject *v = py.PyLong_FromLong(flags);
-	PyObject *r = v ? py.PyObject_CallFunctionObjArgs(f, v, NULL) : NULL;
+	PyObject *r = v ? py.PyObject_CallFunctionObjArgs(set, v, NULL) : NULL;
 
 	if (r)
 		py.Py_DecRef(r);
@@ -57,34 +84,43 @@ static void set_debug(PyObject *f, long flags)
 }
 
 /* `debug` stands just before the generations: the int there that follows gc.set_debug(). */
-static int *find_debug_flags(PyObject *get, PyObject *set)
+static const int *find_debug_flags(PyObject *get, PyObject *set)
 {
-	long before = call_long(get);
-	int *found = NULL;
+	long before = get_debug(get);
+	const int *found = NULL;
 
 	for (int back = 1; !found && back <= 4; back++) {
-		int *p = (int *)gcs_layout.generation - back;
+		const volatile int *p = (const volatile int *)gcs_layout.generation - back;
 
 		if (*p != before)
 			continue;
 		set_debug(set, before ^ DEBUG_SAVEALL);
 		if (*p == (before ^ DEBUG_SAVEALL))
-			found = p;
+			found = (const int *)p;
 		set_debug(set, before);
-		if (found && *found != before)
+		if (found && *p != before)
 			found = NULL;
 	}
 	return found;
 }
 
-void gcs_capture_probe_gil(PyObject *gc, PyObject *callback_list, PyObject *garbage_list, PyObject *our_callback)
+static bool slots_hold(void)
 {
-	PyObject *get = py.PyObject_GetAttrString(gc, "get_debug");
-	PyObject *set = py.PyObject_GetAttrString(gc, "set_debug");
+	PyObject *t = gcs_some_heap_type_gil();
+	bool ok = t && gcs_load_ptr(t, GCS_SLOT_TRAVERSE) == py.PyType_GetSlot(t, SLOT_TRAVERSE) &&
+		  gcs_load_ptr(t, GCS_SLOT_CLEAR) == py.PyType_GetSlot(t, SLOT_CLEAR) &&
+		  gcs_load_ptr(t, GCS_SLOT_IS_GC) == py.PyType_GetSlot(t, SLOT_IS_GC) &&
+		  gcs_load_ptr(t, GCS_SLOT_DEL) == py.PyType_GetSlot(t, SLOT_DEL);
 
-	callbacks = callback_list;
-	garbage = garbage_list;
-	callback = our_callback;
+	if (t)
+		py.Py_DecRef(t);
+	return ok;
+}
+
+static void found(struct gcs_gc_head *garbage, struct gcs_gc_head *legacy);
+
+static void probe(PyObject *get, PyObject *set)
+{
 	if (gcs_config.cycles == GCS_CYCLES_OFF)
 		gcs_disable("cycles", "GCSCOPE_CYCLES=off");
 	else if (!gcs_layout.lists)
@@ -93,12 +129,26 @@ void gcs_capture_probe_gil(PyObject *gc, PyObject *callback_list, PyObject *garb
 		gcs_disable("cycles", "the incremental collector of 3.14.0 to 3.14.4 is not supported");
 	else if (!get || !set || !(debug_flags = find_debug_flags(get, set)))
 		gcs_disable("cycles", "the collector's debug flags were not found");
+	else if (!slots_hold())
+		gcs_disable("cycles", "the slots of a type do not verify");
+	else if (!gcs_decoy_make_gil(found))
+		gcs_disable("cycles", "no memory");
 	else
-		able = gcs_analysis_probe_gil();
+		able = true;
+}
+
+void gcs_capture_probe_gil(PyObject *gc)
+{
+	PyObject *get = py.PyObject_GetAttrString(gc, "get_debug");
+	PyObject *set = py.PyObject_GetAttrString(gc, "set_debug");
+
+	probe(get, set);
 	if (get)
 		py.Py_DecRef(get);
 	if (set)
 		py.Py_DecRef(set);
+	if (able)
+		gcs_edges_probe_gil();
 	if (py.PyErr_Occurred())
 		py.PyErr_Clear();
 }
@@ -107,6 +157,7 @@ int gcs_capture_begin(void)
 {
 	memset(&stats, 0, sizeof(stats));
 	memset(&now, 0, sizeof(now));
+	memset(passed_over, 0, sizeof(passed_over));
 	table = NULL;
 	if (!able)
 		return 0;
@@ -117,150 +168,169 @@ int gcs_capture_begin(void)
 		return -ENOMEM;
 	gcs_cycletable_init(table);
 	gcs_budget_init(&budget, gcs_config.budget_percent / 2, gcs_now_ns());
+	object_ns = OBJECT_NS;
 	return 0;
 }
 
-/* ---- a collection begins ---- */
+/* ---- what a collection found ---- */
+
+/* Objects with a legacy finalizer are not freed, nor what they refer to: while this looks, they are no garbage. */
+struct hidden {
+	struct gcs_gc_head **head;
+	uint32_t n, max;
+};
+
+static int hide(PyObject *o, void *arg)
+{
+	struct hidden *h = arg;
+	struct gcs_gc_head *g = (struct gcs_gc_head *)o - 1;
+
+	if (!gcs_is_garbage(o))
+		return 0;
+	if (h->n < h->max) {
+		g->prev &= ~(uintptr_t)GCS_COLLECTING;
+		h->head[h->n] = g;
+	}
+	h->n++;
+	return 0;
+}
+
+static void hide_referents(PyObject *o, struct hidden *h)
+{
+	int (*traverse)(PyObject *, int (*)(PyObject *, void *), void *);
+
+	*(void **)&traverse = gcs_slot_of(o, GCS_SLOT_TRAVERSE);
+	if (traverse)
+		traverse(o, hide, h);
+}
+
+/* False: there are too many. */
+static bool hide_legacy(struct gcs_gc_head *legacy, struct hidden *h)
+{
+	h->n = 0;
+	h->max = (uint32_t)(scratch.size / 4 / sizeof(struct gcs_gc_head *));
+	h->head = (struct gcs_gc_head **)scratch.base;
+	for (struct gcs_gc_head *g = gcs_gc_next(legacy); g != legacy; g = gcs_gc_next(g))
+		hide_referents((PyObject *)(g + 1), h);
+	for (uint32_t i = 0; i < h->n && i < h->max; i++)
+		hide_referents((PyObject *)(h->head[i] + 1), h);
+	scratch.used = h->n * sizeof(*h->head);
+	return h->n <= h->max;
+}
+
+static void show_again(struct hidden *h)
+{
+	for (uint32_t i = 0; i < h->n && i < h->max; i++)
+		h->head[i]->prev |= GCS_COLLECTING;
+}
+
+static uint64_t limit(int64_t at)
+{
+	double ns, most = (double)(at - now.start_ns) / PAUSE_SHARE;
+
+	if (gcs_config.cycles == GCS_CYCLES_ALL)
+		return UINT64_MAX;
+	ns = (double)gcs_budget_credit(&budget, at);
+	if (most < LEAST_NS)
+		most = LEAST_NS;
+	return (uint64_t)((ns < most ? ns : most) / object_ns) + 1;
+}
+
+/* How many each object counts for: those passed over before, too, but a small sample not for a multitude. */
+static double weigh(uint64_t objects)
+{
+	uint64_t *passed = &passed_over[now.generation];
+	uint64_t most = objects * STANDS_FOR, extra = *passed < most ? *passed : most;
+
+	*passed -= extra;
+	return 1 + (double)extra / (double)objects;
+}
+
+/* Of the list, at most this many. */
+static uint64_t count_up_to(struct gcs_gc_head *list, uint64_t most)
+{
+	uint64_t n = 0;
+
+	for (struct gcs_gc_head *g = gcs_gc_next(list); g != list && n < most; g = gcs_gc_next(g))
+		n += g->prev & GCS_COLLECTING ? 1 : 0;
+	return n;
+}
+
+static void found(struct gcs_gc_head *garbage, struct gcs_gc_head *legacy)
+{
+	int64_t begin = gcs_now_ns();
+	uint64_t most = limit(begin), n;
+	struct hidden hidden;
+
+	if (gcs_gc_next(garbage) == garbage)
+		return;
+	if (hide_legacy(legacy, &hidden) && (n = count_up_to(garbage, most)))
+		gcs_analyse_gil(garbage, most, weigh(n), now.where, table, &scratch, &now.seen);
+	show_again(&hidden);
+	now.analysis_ns = gcs_now_ns() - begin;
+	if (now.seen.objects)
+		object_ns += ((double)now.analysis_ns / (double)now.seen.objects - object_ns) / 8;
+}
+
+/* ---- a collection ---- */
 
 static bool in_budget(void)
 {
-	return gcs_config.cycles == GCS_CYCLES_ALL || !gcs_budget_wait(&budget, gcs_now_ns());
+	return gcs_config.cycles == GCS_CYCLES_ALL || gcs_budget_credit(&budget, gcs_now_ns()) >= ENOUGH_NS;
 }
 
-void gcs_capture_start_gil(void)
+void gcs_capture_start_gil(int generation, const char *where)
 {
-	now.on = false;
+	memset(&now, 0, sizeof(now));
 	if (!table)
 		return;
-	if (*debug_flags || py.PyList_Size(callbacks) < 1 || py.PyList_GetItem(callbacks, 0) != callback) {
+	if (*debug_flags & DEBUG_STATS) {
 		stats.refused++;
 	} else if (!in_budget()) {
 		stats.skipped++;
 	} else {
 		now.on = true;
-		now.before = py.PyList_Size(garbage);
-		*debug_flags |= DEBUG_SAVEALL;
+		now.where = where;
+		now.start_ns = gcs_now_ns();
+		gcs_decoy_set_gil(generation);
 	}
+	now.generation = generation;
 }
 
-/* ---- a collection ends ---- */
-
-static struct gcs_gc_head *head_of(PyObject *o)
+static void give_up_after(bool shown)
 {
-	return (struct gcs_gc_head *)o - 1;
-}
-
-static void set_link(uintptr_t *link, const struct gcs_gc_head *to)
-{
-	*link = (*link & ~GCS_LINK_MASK) | (uintptr_t)to;
-}
-
-static void unlink_head(struct gcs_gc_head *g)
-{
-	set_link(&gcs_gc_prev(g)->next, gcs_gc_next(g));
-	set_link(&gcs_gc_next(g)->prev, gcs_gc_prev(g));
-}
-
-static void append_head(struct gcs_gc_head *g, struct gcs_gc_head *list)
-{
-	struct gcs_gc_head *last = gcs_gc_prev(list);
-
-	set_link(&g->prev, last);
-	set_link(&g->next, list);
-	set_link(&last->next, g);
-	set_link(&list->prev, g);
-}
-
-/*
- * What delete_garbage() does: clear the first object of the list; when it is still the first afterwards, it
- * may die later, with the others, and goes to the older generation.
- */
-static void clear_all(struct gcs_gc_head *list, struct gcs_gc_head *old)
-{
-	while (gcs_gc_next(list) != list) {
-		struct gcs_gc_head *g = gcs_gc_next(list);
-		PyObject *o = (PyObject *)(g + 1);
-		int (*clear)(PyObject *);
-
-		*(void **)&clear = gcs_slot_of(o, GCS_SLOT_CLEAR);
-		if (clear) {
-			py.Py_IncRef(o);
-			clear(o);
-			if (py.PyErr_Occurred())
-				py.PyErr_WriteUnraisable(gcs_type_of(o));
-			py.Py_DecRef(o);
-		}
-		if (gcs_gc_next(list) == g) {
-			unlink_head(g);
-			append_head(g, old);
-		}
-	}
-}
-
-/* Of the objects from `first` on, those that CPython would not have put into gc.garbage leave it. */
-static void drop_not_legacy(Py_ssize_t first)
-{
-	for (Py_ssize_t i = py.PyList_Size(garbage); i-- > first;)
-		if (!gcs_slot_of(py.PyList_GetItem(garbage, i), GCS_SLOT_DEL))
-			py.PyList_SetSlice(garbage, i, i + 1, NULL);
-}
-
-/* Moves the tracked ones of n objects of gc.garbage to a list of their own, in their order. */
-static void gather(Py_ssize_t first, Py_ssize_t n, struct gcs_gc_head *list)
-{
-	list->next = list->prev = (uintptr_t)list;
-	for (Py_ssize_t i = first; i < first + n; i++) {
-		struct gcs_gc_head *g = head_of(py.PyList_GetItem(garbage, i));
-
-		if (!g->next)
-			continue;
-		unlink_head(g);
-		append_head(g, list);
-	}
-}
-
-/*
- * How many of gc.garbage's last entries the collector has just put there. 3.8 counts what finalizers then
- * brought back to life too; everywhere a finalizer may have emptied the list or added to it.
- */
-static Py_ssize_t saved(uint64_t collected, uint64_t uncollectable)
-{
-	Py_ssize_t grown = py.PyList_Size(garbage) - now.before;
-	Py_ssize_t found = (Py_ssize_t)(collected + uncollectable);
-
-	return grown < 0 ? 0 : found > grown ? grown : found;
-}
-
-void gcs_capture_stop_gil(int generation, uint64_t collected, uint64_t uncollectable, const char *where)
-{
-	struct gcs_gc_head *old = gcs_layout.list[generation < 2 ? generation + 1 : 2];
-	int64_t began;
-	Py_ssize_t n, first, legacy = (Py_ssize_t)uncollectable;
-	struct gcs_gc_head list;
-
-	if (!now.on)
+	misses = shown ? 0 : misses + 1;
+	if (misses < MISSES_MAX)
 		return;
+	table = NULL;
+	gcs_disable("cycles", "the collector does not show what it found");
+}
+
+int64_t gcs_capture_stop_gil(uint64_t collected, uint64_t uncollectable)
+{
+	uint64_t found_now = collected > now.seen.objects ? collected : now.seen.objects;
+	uint64_t unanalysed = now.seen.undecided + (found_now - now.seen.objects);
+
+	if (!table)
+		return 0;
+	stats.legacy += uncollectable;
+	if (!now.on) {
+		passed_over[now.generation] += collected;
+		return 0;
+	}
 	now.on = false;
-	if (*debug_flags != DEBUG_SAVEALL) {
-		stats.refused++; /* a finalizer has set flags of its own: they hold */
-		return;
-	}
-	*debug_flags = 0;
+	give_up_after(gcs_decoy_withdraw_gil());
+	passed_over[now.generation] += unanalysed;
 	stats.captured++;
-	n = saved(collected, uncollectable);
-	if (!n)
-		return;
-	began = gcs_now_ns();
-	first = py.PyList_Size(garbage) - n;
-	stats.legacy += (uint64_t)legacy;
-	n = n > legacy ? n - legacy : 0;
-	drop_not_legacy(first + n);
-	stats.objects += (uint64_t)n;
-	gcs_analyse_gil(garbage, first, n, where, table, &scratch, &stats);
-	gather(first, n, &list);
-	py.PyList_SetSlice(garbage, first, first + n, NULL);
-	gcs_budget_spend(&budget, gcs_now_ns(), gcs_now_ns() - began);
-	clear_all(&list, old);
+	stats.objects += found_now;
+	stats.unanalysed += unanalysed;
+	stats.acyclic += now.seen.acyclic;
+	stats.finalized += found_now - collected;
+	stats.analysis_ns += (uint64_t)now.analysis_ns;
+	if (stats.max_analysis_ns < (uint64_t)now.analysis_ns)
+		stats.max_analysis_ns = (uint64_t)now.analysis_ns;
+	gcs_budget_spend(&budget, gcs_now_ns(), now.analysis_ns);
+	return now.analysis_ns;
 }
 
 const struct gcs_cycletable *gcs_capture_table(void)

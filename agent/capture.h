@@ -1,22 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Capturing what a collection found, without a trace.
+ * Which cycles the collector had to free. When a collection has found what is unreachable, and before it calls any
+ * weakref callback or finalizer, it is made to show that (decoy.h), and what it shows is analysed (analysis.h).
+ * All else is the collector's own doing, in its own order: nothing lives longer, gc.garbage, gc.get_debug() and
+ * gc.get_stats() are as ever. What finalizers then take apart or bring back to life has been seen too.
  *
- * In the callback's start phase gc.DEBUG_SAVEALL is switched on; so the collector, having run finalizers and
- * weakref callbacks as always, appends what it would now clear to gc.garbage instead. In the stop phase,
- * before any other callback, it is analysed (analysis.c), taken out of gc.garbage again, the flag restored, and
- * each object cleared in the very order and manner of CPython's delete_garbage(). Nothing lives one collection
- * longer; gc.get_stats() and the callback's info are the collector's own.
+ * Objects with a legacy tp_del, and what they hold, are not freed and not counted here.
  *
- * What remains to be seen: gc.get_debug() from a start callback, a finalizer or a weakref callback of that
- * very collection tells the flag.
- *
- * Not captured: a collection while the application has debug flags set, or stands before us in
- * gc.callbacks; and, unless GCSCOPE_CYCLES=all, one that the budget has no room for. Objects with a legacy tp_del,
- * and what they hold, stay where CPython puts them.
- *
- * Context: inside the gc callback, with the GIL, on the application's thread. No allocation but in
- * gc.garbage (by CPython) and in a scratch region that exists already.
+ * With GCSCOPE_CYCLES=on a collection is passed over when the budget is used up, and of a large one only a part is
+ * analysed; what is passed over is counted, and the next that is analysed counts for it.
  */
 #ifndef GCS_CAPTURE_H
 #define GCS_CAPTURE_H
@@ -30,21 +22,24 @@
 struct gcs_capture_stats { /* written with the GIL */
 	uint64_t captured;   /* collections */
 	uint64_t skipped;    /* for want of budget */
-	uint64_t refused;    /* the application uses debug flags, or stands before us */
+	uint64_t refused;    /* while gc.DEBUG_STATS is on, which prints lengths of lists */
 	uint64_t objects;    /* found by captured collections */
-	uint64_t unanalysed; /* of these, beyond the room for analysis */
+	uint64_t unanalysed; /* of these, beyond budget or room */
 	uint64_t acyclic;    /* of these, in no cycle and held by none */
-	uint64_t legacy;     /* left to CPython: uncollectable, or held by such */
+	uint64_t finalized;  /* of these, freed or brought back by finalizers and callbacks, not by the collector */
+	uint64_t legacy;     /* uncollectable, or held by such */
+	uint64_t analysis_ns, max_analysis_ns;
 };
 
 /* At attach, after the layouts. What does not verify turns cycles off. */
-void gcs_capture_probe_gil(PyObject *gc, PyObject *callbacks, PyObject *garbage, PyObject *callback);
+void gcs_capture_probe_gil(PyObject *gc);
 /* For this process: table and scratch, in the agent's memory. 0 or -ENOMEM. */
 int gcs_capture_begin(void);
 
-void gcs_capture_start_gil(void);
-/* `where`: the line on which the collection began, or "". Numbers as the callback's info has them. */
-void gcs_capture_stop_gil(int generation, uint64_t collected, uint64_t uncollectable, const char *where);
+/* `where`: the line on which the collection began, or "". It stays readable until the stop. */
+void gcs_capture_start_gil(int generation, const char *where);
+/* Numbers as the callback's info has them. Returns the nanoseconds that the analysis took of the pause. */
+int64_t gcs_capture_stop_gil(uint64_t collected, uint64_t uncollectable);
 
 /* With the GIL. */
 const struct gcs_cycletable *gcs_capture_table(void);

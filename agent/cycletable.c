@@ -46,6 +46,7 @@ static void merge(struct gcs_cycletable *t, const struct gcs_cycle *c)
 		o->first_seen_ns = c->first_seen_ns;
 	if (t->merged == 0 || c->last_seen_ns > o->last_seen_ns)
 		o->last_seen_ns = c->last_seen_ns;
+	o->seen += c->seen;
 	o->count += c->count;
 	o->objects += c->objects;
 	o->bytes += c->bytes;

@@ -18,9 +18,10 @@
 
 struct gcs_cycle {
 	uint64_t fingerprint;
-	uint64_t count;   /* components like this */
-	uint64_t objects; /* members and what only they held */
-	uint64_t bytes;
+	uint64_t seen;    /* components like this that were analysed */
+	double count;     /* the same, and those that they stand for: an estimate unless all were analysed */
+	double objects;   /* members and what only they held; as count */
+	double bytes;     /* as count */
 	uint32_t size;    /* objects in the component itself, of the first one met */
 	uint16_t types_len; /* bytes used in types */
 	bool finalizer;   /* a member has __del__, or another finalizer */

@@ -108,6 +108,40 @@ static bool has_edge(const struct gcs_graph *g, uint32_t from, uint32_t to)
 	return false;
 }
 
+/*
+ * A component is labelled once all that it leads to are: so the vertices are sorted by label, and marks handed
+ * on in that order. When one of a component is marked, all are.
+ */
+static void spread_marks(const struct gcs_graph *g, const uint32_t *label, uint32_t *begin, uint32_t *sorted,
+			 uint8_t *marked)
+{
+	uint32_t v, i, e, from;
+
+	memset(begin, 0, g->n * sizeof(begin[0]));
+	for (v = 0; v < g->n; v++)
+		begin[FIRST_COMPONENT - label[v]]++;
+	for (i = 0, from = 0; i < g->n; i++) {
+		uint32_t size = begin[i];
+
+		begin[i] = from;
+		from += size;
+	}
+	for (v = 0; v < g->n; v++)
+		sorted[begin[FIRST_COMPONENT - label[v]]++] = v;
+	for (from = 0; from < g->n; from = i) {
+		uint8_t any = 0;
+
+		for (i = from; i < g->n && label[sorted[i]] == label[sorted[from]]; i++) {
+			v = sorted[i];
+			any |= marked[v];
+			for (e = g->first[v]; e < g->first[v + 1]; e++)
+				any |= marked[g->to[e]];
+		}
+		for (e = from; e < i; e++)
+			marked[sorted[e]] = any;
+	}
+}
+
 /* Turns labels into the numbers of those components that are cycles; returns their count of members. */
 static uint32_t number_cycles(const struct gcs_graph *g, struct gcs_components *out, uint32_t *size,
 			      uint32_t *number)
@@ -157,7 +191,8 @@ static int list_members(uint32_t n, uint32_t members, struct gcs_components *out
 	return 0;
 }
 
-int gcs_graph_components(const struct gcs_graph *g, struct gcs_components *out, struct gcs_scratch *s)
+int gcs_graph_components(const struct gcs_graph *g, struct gcs_components *out, uint8_t *marked,
+			 struct gcs_scratch *s)
 {
 	size_t before = s->used, kept;
 	struct walk k = {.g = g, .waiting = g->n, .number = 1, .component = FIRST_COMPONENT};
@@ -173,6 +208,8 @@ int gcs_graph_components(const struct gcs_graph *g, struct gcs_components *out, 
 	if (!k.label || !k.cursor || !k.stack)
 		goto full;
 	label_components(&k);
+	if (marked)
+		spread_marks(g, k.label, k.cursor, k.stack, marked);
 	members = number_cycles(g, out, k.cursor, k.stack);
 	s->used = kept;
 	if (list_members(g->n, members, out, s) == 0)

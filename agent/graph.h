@@ -27,8 +27,12 @@ struct gcs_components {
 	uint32_t *member;
 };
 
-/* Components in the order of their lowest vertex, members ascending. 0, or -1: scratch is used up. */
-int gcs_graph_components(const struct gcs_graph *g, struct gcs_components *out, struct gcs_scratch *s);
+/*
+ * Components in the order of their lowest vertex, members ascending. Where `marked` (n entries, 0 or 1) is not NULL,
+ * each vertex that leads to a marked one is then marked too. 0, or -1: scratch is used up.
+ */
+int gcs_graph_components(const struct gcs_graph *g, struct gcs_components *out, uint8_t *marked,
+			 struct gcs_scratch *s);
 
 /*
  * Vertices in no cycle that a cycle holds: owner[v] = the component that reaches v in the fewest steps

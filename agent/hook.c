@@ -64,22 +64,23 @@ static void on_start(PyObject *info)
 		current.generation = GCS_GENERATIONS - 1;
 	gcs_frame_here_hot(current.where, sizeof(current.where));
 	current.on = true;
-	gcs_capture_start_gil();
+	gcs_capture_start_gil(current.generation, current.where);
 }
 
 static void on_stop(PyObject *info, int64_t now)
 {
 	int g = current.generation;
-	uint64_t pause = (uint64_t)(now - current.start_ns);
 	uint64_t collected = info_number(info, key_collected);
 	uint64_t uncollectable = info_number(info, key_uncollectable);
+	int64_t analysis = gcs_capture_stop_gil(collected, uncollectable);
+	uint64_t pause = (uint64_t)(now - current.start_ns - analysis);
 	struct gcs_gc_event *e;
 
+	add_hot(&held_ns, (uint64_t)analysis);
 	add_hot(&counts[g].collections, 1);
 	add_hot(&counts[g].collected, collected);
 	add_hot(&counts[g].uncollectable, uncollectable);
 	__atomic_store_n(&last_pause[g], pause, RELAXED);
-	gcs_capture_stop_gil(g, collected, uncollectable, current.where);
 	if (!shared)
 		return;
 	gcs_hist_add_hot(&shared->pause[g], pause);
@@ -170,7 +171,7 @@ int gcs_hook_install_gil(PyObject *gc)
 		return -1;
 	}
 	read_baseline();
-	gcs_capture_probe_gil(gc, callbacks, garbage, callback);
+	gcs_capture_probe_gil(gc);
 	if (py.PyList_Insert(callbacks, 0, callback)) {
 		py.PyErr_Clear();
 		return -1;

@@ -31,6 +31,8 @@ struct gcs_gc_head {
  * head may stand at an address that is a multiple of 4 only (seen in Debian's 3.13.18).
  */
 #define GCS_LINK_MASK (~(uintptr_t)3)
+/* Of prev: set, from the middle of a collection on, in the objects that it found unreachable, and in no other. */
+#define GCS_COLLECTING 2u
 
 static inline struct gcs_gc_head *gcs_gc_next(const struct gcs_gc_head *g)
 {
@@ -63,9 +65,10 @@ struct gcs_type_shape {
 
 #define GCS_OB_TYPE 8 /* where the type of an object stands in builds with a GIL, hence wherever there are lists */
 
-/* Slots of a type in builds with a GIL; verified by gcs_analysis_probe_gil(). */
+/* Slots of a type in builds with a GIL; verified by gcs_capture_probe_gil(). */
 #define GCS_SLOT_TRAVERSE (GCS_OB_TYPE + 176)
 #define GCS_SLOT_CLEAR (GCS_OB_TYPE + 184)
+#define GCS_SLOT_IS_GC (GCS_OB_TYPE + 320)
 #define GCS_SLOT_DEL (GCS_OB_TYPE + 368)
 
 struct gcs_layout {

@@ -30,24 +30,9 @@ static const char *setting(const char *name)
 	return getenv(name);
 }
 
-/*
- * Capture is new: until it has stood CPython's whole test suite on every version, it is on only where
- * somebody asked for it.
- */
-static void decide_on_cycles(void)
-{
-	const char *asked = getenv("GCSCOPE_CYCLES");
-
-	if (asked && *asked)
-		return;
-	gcs_config.cycles = GCS_CYCLES_OFF;
-	gcs_disable("cycles", "off in this version unless GCSCOPE_CYCLES=on or all is set");
-}
-
 static int read_settings(void)
 {
 	gcs_config_read(&gcs_config, setting);
-	decide_on_cycles();
 	gcs_server_settings(getenv("GCSCOPE_SOCKET_DIR"), getenv("XDG_RUNTIME_DIR"));
 	if (gcs_config.sites_bytes != GCS_SITES_OFF)
 		gcs_disable("sites", "this version does not sample allocations");

@@ -156,7 +156,14 @@ def test_an_application_that_debugs(python, target):
     answer = t.ask("garbage")
     assert answer["length"] == t.eval("len(gc.garbage)") and answer["uncollectable"] == 0
     assert {"type": "__main__.Foo", "count": 5} in answer["types"]
-    assert t.ask("cycles")["refused"] >= 1
+    answer, found = rows(t)
+    assert answer["refused"] == 0 and found[0]["count"] == 5
+    before = answer["captured"]
+    t.exec("gc.set_debug(gc.DEBUG_STATS)")  # prints how long the lists are
+    t.eval("gc.collect()")
+    t.exec("gc.set_debug(0)")
+    answer = t.ask("cycles")
+    assert (answer["captured"], answer["refused"], answer["estimate"]) == (before, 1, True)
 
 
 def test_command_line(few_pythons, target):
@@ -167,8 +174,16 @@ def test_command_line(few_pythons, target):
     assert "gc.garbage is empty" in t.cli("garbage").stdout.decode()
 
 
-def test_off_unless_asked_for(few_pythons, target):
-    t = target(few_pythons, SHAPES)
+def test_off(few_pythons, target):
+    t = target(few_pythons, SHAPES, GCSCOPE_CYCLES="off")
     assert "cycles" in {d["feature"] for d in t.ask("stat")["agent"]["disabled"]}
     done = t.cli("cycles", check=False)
     assert done.returncode == 1 and b"GCSCOPE_CYCLES" in done.stderr
+
+
+def test_on_is_the_default(few_pythons, target):
+    """Within the budget: one small collection now and then is always in it."""
+    t = target(few_pythons, SHAPES)
+    t.eval("make(Foo, 5)")
+    answer = t.ask("cycles")
+    assert answer["captured"] >= 1 and answer["cycles"][0]["count"] >= 5

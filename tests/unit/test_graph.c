@@ -272,7 +272,7 @@ static void test_random_graphs(void **state)
 		random_graph(&p);
 		close_reach(p.n);
 		scratch_init(&s, 4096);
-		assert_int_equal(gcs_graph_components(&p.g, &c, &s), 0);
+		assert_int_equal(gcs_graph_components(&p.g, &c, NULL, &s), 0);
 		check_components(p.n, &c);
 		used = s.used;
 		assert_int_equal(gcs_graph_owners(&p.g, &c, owner, &s), 0);
@@ -323,7 +323,7 @@ static uint32_t ranks_of_cycle(const struct pairs *p, const uint32_t *rank, uint
 	uint32_t path[SMALL], i, length;
 
 	scratch_init(&s, 4096);
-	assert_int_equal(gcs_graph_components(&p->g, &c, &s), 0);
+	assert_int_equal(gcs_graph_components(&p->g, &c, NULL, &s), 0);
 	if (c.count != 1) {
 		free(s.base);
 		return 0;
@@ -375,10 +375,10 @@ static void test_scratch_too_small(void **state)
 		add(&p, i, (i + 1) % SMALL);
 	build(&p);
 	scratch_init(&all, 4096);
-	assert_int_equal(gcs_graph_components(&p.g, &whole, &all), 0);
+	assert_int_equal(gcs_graph_components(&p.g, &whole, NULL, &all), 0);
 	for (size = 0; size < 600; size += 4) {
 		scratch_init(&s, size);
-		if (gcs_graph_components(&p.g, &c, &s)) {
+		if (gcs_graph_components(&p.g, &c, NULL, &s)) {
 			assert_int_equal(s.used, 0);
 			assert_int_equal(c.count, 0);
 			failed++;

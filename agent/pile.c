@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pile.h"
+
+#include <string.h>
+
+#include "cycletable.h"
+#include "edges.h"
+#include "graph.h"
+#include "sizes.h"
+
+#define KINDS_MAX 512 /* distinct types of one window; of more, the rest is not told apart */
+#define KIND_SLOTS 1024
+#define HAVE_GC (1ul << 14)
+
+/* Scratch for each object of a window: the arrays here and in graph.c, and three edges. */
+#define BYTES_EACH 112
+#define BYTES_FIXED (KINDS_MAX * sizeof(struct gcs_kind) + KIND_SLOTS * sizeof(uint16_t) + 4096)
+#define ROOM_MIN 64
+#define EDGES_SHARE 3 /* edges get this part of what the arrays leave */
+
+/* In place of a number. Links are no numbers: they are larger. */
+#define NUMBER_MAX 0x3ffffff0u
+#define DONE 0x3ffffffeu    /* decided in an earlier window, or given up */
+
+static struct gcs_gc_head *head_of(const PyObject *o)
+{
+	return (struct gcs_gc_head *)o - 1;
+}
+
+static void set_number(struct gcs_gc_head *g, uintptr_t number)
+{
+	g->prev = number << 2 | (g->prev & ~GCS_LINK_MASK);
+}
+
+/* ---- types ---- */
+
+static uint16_t kind_of(struct gcs_pile *p, PyObject *type)
+{
+	uint32_t i = (uint32_t)(((uintptr_t)type >> 4) * 0x9E3779B97F4A7C15ull >> 54);
+	struct gcs_kind *k;
+
+	for (; p->kind_slot[i]; i = (i + 1) % KIND_SLOTS)
+		if (p->kinds[p->kind_slot[i] - 1].type == type)
+			return (uint16_t)(p->kind_slot[i] - 1);
+	if (p->nkinds == KINDS_MAX)
+		return KINDS_MAX - 1;
+	k = &p->kinds[p->nkinds++];
+	p->kind_slot[i] = (uint16_t)p->nkinds;
+	k->type = type;
+	k->named = false;
+	gcs_type_shape_gil(type, &k->shape);
+	return (uint16_t)(p->nkinds - 1);
+}
+
+static struct gcs_kind *named(struct gcs_kind *k)
+{
+	if (k->named)
+		return k;
+	k->named = true;
+	gcs_type_name_gil(k->type, k->name, sizeof(k->name));
+	k->hash = gcs_cycle_fingerprint(k->name);
+	return k;
+}
+
+const char *gcs_pile_type(struct gcs_pile *p, uint32_t v)
+{
+	return named(&p->kinds[p->kind[v]])->name;
+}
+
+uint64_t gcs_pile_type_hash(struct gcs_pile *p, uint32_t v)
+{
+	return named(&p->kinds[p->kind[v]])->hash;
+}
+
+static uint32_t rank_of(const struct gcs_pile *p, const struct gcs_kind *a)
+{
+	bool builtin_a = !strchr(a->name, '.');
+	uint32_t rank = 0;
+
+	for (uint32_t i = 0; i < p->nkinds; i++) {
+		const struct gcs_kind *b = &p->kinds[i];
+		bool builtin_b = !strchr(b->name, '.');
+
+		if (b->named && (builtin_b != builtin_a ? builtin_a : strcmp(b->name, a->name) < 0))
+			rank++;
+	}
+	return rank;
+}
+
+void gcs_pile_rank(struct gcs_pile *p)
+{
+	if (p->ranked)
+		return;
+	p->ranked = true;
+	for (uint32_t v = 0; v < p->n; v++)
+		gcs_pile_type(p, v);
+	for (uint32_t i = 0; i < p->nkinds; i++)
+		if (p->kinds[i].named)
+			p->kinds[i].rank = rank_of(p, &p->kinds[i]);
+	for (uint32_t v = 0; v < p->n; v++)
+		p->rank[v] = p->kinds[p->kind[v]].rank;
+}
+
+static uint64_t size_of(const struct gcs_pile *p, const PyObject *o, uint16_t kind)
+{
+	const struct gcs_type_shape *s = &p->kinds[kind].shape;
+
+	return s->basic + gcs_size_items_hot(o, s) + gcs_size_rest_hot(o, s->kind);
+}
+
+/* ---- a window ---- */
+
+static void *take(struct gcs_pile *p, size_t n)
+{
+	return gcs_scratch_alloc(p->scratch, n);
+}
+
+bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit, struct gcs_scratch *scratch)
+{
+	size_t left = scratch->size - scratch->used, room = left > BYTES_FIXED ? (left - BYTES_FIXED) / BYTES_EACH : 0;
+
+	memset(p, 0, sizeof(*p));
+	p->scratch = scratch;
+	p->list = list;
+	p->next = gcs_gc_next(list);
+	p->limit = limit;
+	p->room = room < NUMBER_MAX ? (uint32_t)room : NUMBER_MAX;
+	p->object = take(p, p->room * sizeof(*p->object));
+	p->kind = take(p, p->room * sizeof(*p->kind));
+	p->part_of = take(p, p->room * sizeof(*p->part_of));
+	p->dict = take(p, p->room * sizeof(*p->dict));
+	p->closure = take(p, p->room * sizeof(*p->closure));
+	p->rank = take(p, p->room * sizeof(*p->rank));
+	p->held = take(p, p->room * sizeof(*p->held));
+	p->open = take(p, p->room);
+	p->first = take(p, (p->room + 1) * sizeof(*p->first));
+	p->kinds = take(p, KINDS_MAX * sizeof(*p->kinds));
+	p->kind_slot = take(p, KIND_SLOTS * sizeof(*p->kind_slot));
+	p->mark = scratch->used;
+	return p->room && p->kind_slot;
+}
+
+static void fill(struct gcs_pile *p)
+{
+	for (p->n = p->carried; p->n < p->room && p->next != p->list && p->taken < p->limit; p->next = gcs_gc_next(p->next)) {
+		if (!(p->next->prev & GCS_COLLECTING))
+			continue; /* a legacy finalizer's: not freed */
+		p->object[p->n++] = (PyObject *)(p->next + 1);
+		p->taken++;
+	}
+	p->complete = p->next == p->list;
+	p->last = p->complete || p->taken == p->limit;
+	p->ranked = false;
+	p->nkinds = 0;
+	memset(p->kind_slot, 0, KIND_SLOTS * sizeof(*p->kind_slot));
+	for (uint32_t i = 0; i < p->n; i++) {
+		PyObject *o = p->object[i];
+
+		set_number(head_of(o), i);
+		p->kind[i] = kind_of(p, gcs_type_of(o));
+		p->part_of[i] = i;
+		p->dict[i] = p->closure[i] = GCS_NONE;
+		p->held[i] = size_of(p, o, p->kind[i]);
+		p->open[i] = 0;
+	}
+}
+
+/* Has it a head? As CPython's own test: type objects that are not made at run time have none. */
+bool gcs_is_garbage(PyObject *o)
+{
+	PyObject *type = gcs_type_of(o);
+	int (*is_gc)(PyObject *);
+
+	if (!(*(const unsigned long *)((const char *)type + gcs_layout.tp_flags) & HAVE_GC))
+		return false;
+	*(void **)&is_gc = gcs_slot_of(o, GCS_SLOT_IS_GC);
+	if (is_gc && !is_gc(o))
+		return false;
+	return head_of(o)->prev & GCS_COLLECTING;
+}
+
+/* The number of an object of this window; DONE; or GCS_NONE, not seen yet. Of garbage only. */
+static uint32_t number_of(const struct gcs_pile *p, const PyObject *o)
+{
+	uintptr_t number = head_of(o)->prev >> 2;
+
+	if (number < p->n && p->object[number] == o)
+		return (uint32_t)number;
+	return number == DONE ? DONE : GCS_NONE;
+}
+
+static uint32_t adopt(struct gcs_pile *p, uint32_t whole, PyObject *part)
+{
+	uint32_t i = part && gcs_is_garbage(part) ? number_of(p, part) : GCS_NONE;
+
+	if (i >= p->n || i == whole || p->part_of[i] != i)
+		return GCS_NONE;
+	p->part_of[i] = whole;
+	return i;
+}
+
+static void join_parts(struct gcs_pile *p)
+{
+	for (uint32_t i = 0; i < p->n; i++) {
+		p->dict[i] = adopt(p, i, gcs_instance_dict_gil(p->object[i]));
+		p->closure[i] = adopt(p, i, gcs_closure_tuple_gil(p->object[i]));
+	}
+}
+
+/* ---- edges ---- */
+
+struct visit {
+	struct gcs_pile *pile;
+	uint32_t from;            /* the vertex */
+	const PyObject *own_type; /* of the object of it that is traversed */
+	uint32_t begin, n, max;
+	bool crowded;
+	uint32_t *to;
+};
+
+/* What no collector tracks and only this reference holds: a buffer, a string. */
+static void add_untracked(struct visit *v, PyObject *target)
+{
+	PyObject *type;
+
+	if (*(const int64_t *)target != 1)
+		return;
+	type = gcs_type_of(target);
+	if (*(const unsigned long *)((const char *)type + gcs_layout.tp_flags) & HAVE_GC)
+		return;
+	v->pile->held[v->from] += size_of(v->pile, target, kind_of(v->pile, type));
+	if (type == py.PyByteArray_Type) /* ob_alloc follows ob_size */
+		v->pile->held[v->from] += (uint64_t)gcs_load_i64(target, GCS_OB_SIZE + 8);
+}
+
+static void add_edge(struct visit *v, uint32_t vertex)
+{
+	if (v->n > v->begin && v->to[v->n - 1] == vertex)
+		return; /* a list of a million times the same */
+	if (v->n < v->max)
+		v->to[v->n++] = vertex;
+	else
+		v->crowded = true;
+}
+
+static int on_visit(PyObject *target, void *arg)
+{
+	struct visit *v = arg;
+	struct gcs_pile *p = v->pile;
+	uint32_t i, vertex;
+
+	if (!target || target == v->own_type)
+		return 0;
+	if (!gcs_is_garbage(target)) {
+		add_untracked(v, target);
+		return 0;
+	}
+	i = number_of(p, target);
+	if (i == GCS_NONE)
+		p->open[v->from] = 1;
+	if (i >= p->n)
+		return 0;
+	vertex = p->part_of[i];
+	if (vertex != v->from || i == vertex) /* not to a part of its own */
+		add_edge(v, vertex);
+	return 0;
+}
+
+static void traverse(struct visit *v, uint32_t object)
+{
+	int (*tp_traverse)(PyObject *, int (*)(PyObject *, void *), void *);
+	PyObject *o = v->pile->object[object];
+
+	*(void **)&tp_traverse = gcs_slot_of(o, GCS_SLOT_TRAVERSE);
+	v->own_type = gcs_type_of(o);
+	if (tp_traverse)
+		tp_traverse(o, on_visit, v);
+}
+
+static void traverse_part(struct visit *v, uint32_t part)
+{
+	if (part == GCS_NONE)
+		return;
+	v->pile->held[v->from] += v->pile->held[part];
+	traverse(v, part);
+}
+
+/* False: no room for all. */
+static bool find_edges(struct gcs_pile *p)
+{
+	struct visit v = {.pile = p};
+
+	p->scratch->used = p->mark;
+	v.max = (uint32_t)((p->scratch->size - p->mark) / EDGES_SHARE / sizeof(*v.to));
+	p->to = v.to = take(p, v.max * sizeof(*v.to));
+	for (uint32_t i = 0; i < p->n; i++) {
+		p->first[i] = v.begin = v.n;
+		if (p->part_of[i] != i)
+			continue;
+		v.from = i;
+		traverse(&v, i);
+		traverse_part(&v, p->dict[i]);
+		traverse_part(&v, p->closure[i]);
+	}
+	p->first[p->n] = v.n;
+	return !v.crowded;
+}
+
+/* Decided they will not be: of those objects, the first n. */
+static void give_up(struct gcs_pile *p, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		set_number(head_of(p->object[i]), DONE);
+	p->lost += n;
+	p->carried = 0;
+}
+
+/* More edges than there is room for: once more with half as many objects. */
+static void shrink(struct gcs_pile *p)
+{
+	if (p->n == p->carried || p->room < ROOM_MIN) {
+		give_up(p, p->n);
+		return;
+	}
+	p->room /= 2;
+	p->next = head_of(p->object[p->carried]);
+	p->taken -= p->n - p->carried;
+	p->last = false;
+	if (p->carried > p->room / 2)
+		give_up(p, p->carried);
+}
+
+bool gcs_pile_next(struct gcs_pile *p)
+{
+	while (!p->last) {
+		fill(p);
+		join_parts(p);
+		if (find_edges(p))
+			return p->n;
+		shrink(p);
+	}
+	return false;
+}
+
+void gcs_pile_carry(struct gcs_pile *p, const uint8_t *undecided)
+{
+	if (!undecided) {
+		give_up(p, p->n);
+		return;
+	}
+	p->carried = 0;
+	for (uint32_t i = 0; i < p->n; i++) {
+		if (undecided[p->part_of[i]])
+			p->object[p->carried++] = p->object[i];
+		else
+			set_number(head_of(p->object[i]), DONE);
+	}
+	if (p->last || p->carried > p->room / 2)
+		give_up(p, p->carried);
+}
+
+void gcs_pile_end(struct gcs_pile *p)
+{
+	struct gcs_gc_head *before = p->list, *g;
+
+	for (g = gcs_gc_next(p->list);; before = g, g = gcs_gc_next(g)) {
+		g->prev = (uintptr_t)before | (g->prev & ~GCS_LINK_MASK);
+		if (g == p->next)
+			break;
+	}
+}
