@@ -330,7 +330,7 @@ static void analyse_window(struct analysis *a)
 	struct total *total = NULL;
 
 	a->graph = (struct gcs_graph){p->n, p->first, p->to};
-	if (undecided && owner && !gcs_graph_components(&a->graph, &a->components, p->open, s) &&
+	if (undecided && owner && !gcs_graph_components(&a->graph, &a->components, p->any_open ? p->open : NULL, s) &&
 	    !gcs_graph_owners(&a->graph, &a->components, owner, s))
 		total = gcs_scratch_alloc(s, (a->components.count + 1) * sizeof(*total));
 	if (!total) {

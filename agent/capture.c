@@ -265,7 +265,7 @@ static void found(struct gcs_gc_head *garbage, struct gcs_gc_head *legacy)
 	if (gcs_gc_next(garbage) == garbage)
 		return;
 	if (hide_legacy(legacy, &hidden) && (n = count_up_to(garbage, most)))
-		gcs_analyse_gil(garbage, most, weigh(n), now.where, table, &scratch, &now.seen);
+		gcs_analyse_gil(garbage, n, weigh(n), now.where, table, &scratch, &now.seen);
 	show_again(&hidden);
 	now.analysis_ns = gcs_now_ns() - begin;
 	if (now.seen.objects)

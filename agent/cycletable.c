@@ -10,7 +10,9 @@
 
 void gcs_cycletable_init(struct gcs_cycletable *t)
 {
-	memset(t, 0, sizeof(*t));
+	t->n = 0; /* and not the rows: untouched memory is none */
+	t->merged = 0;
+	memset(&t->others, 0, sizeof(t->others));
 }
 
 struct gcs_cycle *gcs_cycletable_find(struct gcs_cycletable *t, uint64_t fingerprint)

@@ -10,12 +10,14 @@
 #include "disabled.h"
 #include "gcscope/protocol.h"
 #include "gil.h"
+#include "hook.h"
 #include "logfile.h"
 #include "logtext.h"
 #include "ring.h"
 #include "runtime.h"
 #include "server.h"
 #include "tracker.h"
+#include "uncollectable.h"
 
 #define LONG_PAUSE_NS 100000000u
 #define CENSUS_TYPES 10 /* in an event */
@@ -154,19 +156,35 @@ static void write_at(struct gcs_json *j, const char *at)
 	gcs_json_str(j, "at", at[0] ? at : NULL);
 }
 
-static void log_uncollectable(const struct gcs_gc_event *c)
+static void log_uncollectable(const struct gcs_gc_event *c, const char *type, uint64_t count)
 {
 	const struct gcs_logtext e = {.event = "uncollectable",
+				      .type = type,
 				      .generation = c->generation,
-				      .count = (double)c->uncollectable,
-				      .total = (double)gcs_rt->uncollectable};
+				      .count = (double)count,
+				      .total = (double)gcs_rt->uncollectable,
+				      .at = c->at};
 	struct gcs_json j;
 
 	begin_log(&j, e.event);
+	gcs_json_str(&j, "type", type);
 	gcs_json_i64(&j, "generation", c->generation);
-	gcs_json_u64(&j, "count", c->uncollectable);
+	gcs_json_u64(&j, "count", count);
 	gcs_json_u64(&j, "total", gcs_rt->uncollectable);
+	write_at(&j, c->at);
 	publish_log(&j, &e);
+}
+
+/* A line for each type; when none was noted, one for all. */
+static void log_all_uncollectable(const struct gcs_gc_event *c)
+{
+	struct gcs_uncollectable u;
+	bool any = false;
+
+	for (; gcs_uncollectable_pop(&gcs_rt->hook->uncollectable, c->start_ns, &u); any = true)
+		log_uncollectable(c, u.type, u.count);
+	if (!any)
+		log_uncollectable(c, NULL, c->uncollectable);
 }
 
 static void log_pause(const struct gcs_gc_event *c)
@@ -200,7 +218,7 @@ void gcs_event_collection(const struct gcs_gc_event *e)
 	if (!log_wanted())
 		return;
 	if (e->uncollectable)
-		log_uncollectable(e);
+		log_all_uncollectable(e);
 	if (e->pause_ns > LONG_PAUSE_NS)
 		log_pause(e);
 }

@@ -28,6 +28,7 @@ static struct {
 	bool on;
 	int generation;
 	int64_t start_ns;
+	Py_ssize_t garbage; /* length of gc.garbage */
 	char where[GCS_AT_MAX];
 } current;
 
@@ -63,6 +64,7 @@ static void on_start(PyObject *info)
 	if (current.generation >= GCS_GENERATIONS)
 		current.generation = GCS_GENERATIONS - 1;
 	gcs_frame_here_hot(current.where, sizeof(current.where));
+	current.garbage = py.PyList_Size(garbage);
 	current.on = true;
 	gcs_capture_start_gil(current.generation, current.where);
 }
@@ -84,6 +86,8 @@ static void on_stop(PyObject *info, int64_t now)
 	if (!shared)
 		return;
 	gcs_hist_add_hot(&shared->pause[g], pause);
+	if (uncollectable && gcs_layout.lists)
+		gcs_uncollectable_note_gil(&shared->uncollectable, garbage, current.garbage, current.start_ns);
 	e = gcs_ring_reserve_hot(&shared->ring);
 	if (!e)
 		return;

@@ -21,6 +21,7 @@
 #include "hist.h"
 #include "layout.h"
 #include "ring.h"
+#include "uncollectable.h"
 
 struct gcs_hook_counts {
 	uint64_t collections, collected, uncollectable;
@@ -28,6 +29,7 @@ struct gcs_hook_counts {
 
 struct gcs_hook_shared { /* in the agent's memory */
 	struct gcs_ring ring;
+	struct gcs_uncollectable_ring uncollectable;
 	struct gcs_hist pause[GCS_GENERATIONS];
 };
 

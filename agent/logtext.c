@@ -30,6 +30,12 @@ static void put_word(struct out *o, const char *prefix, const char *s)
 	put_escaped(o, s && *s ? s : "-", GCS_ESCAPE_SPACE);
 }
 
+static void put_at(struct out *o, const struct gcs_logtext *e)
+{
+	if (e->at && *e->at)
+		put_word(o, " at=", e->at);
+}
+
 /* Prose: the rest of the line. */
 static void put_rest(struct out *o, const char *s)
 {
@@ -74,9 +80,11 @@ static void put_withdrawn(struct out *o, const struct gcs_logtext *e)
 
 static void put_uncollectable(struct out *o, const struct gcs_logtext *e)
 {
-	put_int(o, " gen=", e->generation);
+	put_word(o, " ", e->type);
 	put_int(o, " count=", e->count);
 	put_int(o, " total=", e->total);
+	put_int(o, " gen=", e->generation);
+	put_at(o, e);
 }
 
 static void put_nothing(struct out *o, const struct gcs_logtext *e)
@@ -97,8 +105,7 @@ static void put_pause(struct out *o, const struct gcs_logtext *e)
 	put_int(o, " gen=", e->generation);
 	put(o, " ");
 	put(o, gcs_unit_ns(text, e->pause_ns, ""));
-	if (e->at && *e->at)
-		put_word(o, " at=", e->at);
+	put_at(o, e);
 }
 
 static void put_settings(struct out *o, const struct gcs_logtext *e)

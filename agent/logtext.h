@@ -11,7 +11,7 @@
  *
  *   suspect CONFIDENCE TYPE count=N +RATE/s bytes=SIZE +SIZE/s (N censuses, N full collections)[ new]
  *   withdrawn CONFIDENCE TYPE count=N
- *   uncollectable gen=N count=N total=N
+ *   uncollectable TYPE count=N total=N gen=N at=FILE:LINE
  *   gc_disabled
  *   gc_enabled
  *   frozen count=N

@@ -119,6 +119,8 @@ bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit
 {
 	size_t left = scratch->size - scratch->used, room = left > BYTES_FIXED ? (left - BYTES_FIXED) / BYTES_EACH : 0;
 
+	if (room > limit)
+		room = limit; /* arrays of the size needed touch the less memory */
 	memset(p, 0, sizeof(*p));
 	p->scratch = scratch;
 	p->list = list;
@@ -148,9 +150,11 @@ static void fill(struct gcs_pile *p)
 		p->object[p->n++] = (PyObject *)(p->next + 1);
 		p->taken++;
 	}
+	while (p->next != p->list && !(p->next->prev & GCS_COLLECTING))
+		p->next = gcs_gc_next(p->next);
 	p->complete = p->next == p->list;
 	p->last = p->complete || p->taken == p->limit;
-	p->ranked = false;
+	p->ranked = p->any_open = false;
 	p->nkinds = 0;
 	memset(p->kind_slot, 0, KIND_SLOTS * sizeof(*p->kind_slot));
 	for (uint32_t i = 0; i < p->n; i++) {
@@ -257,7 +261,7 @@ static int on_visit(PyObject *target, void *arg)
 	}
 	i = number_of(p, target);
 	if (i == GCS_NONE)
-		p->open[v->from] = 1;
+		p->open[v->from] = p->any_open = true;
 	if (i >= p->n)
 		return 0;
 	vertex = p->part_of[i];

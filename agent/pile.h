@@ -43,6 +43,7 @@ struct gcs_pile {
 	uint32_t *rank;          /* valid once ranked */
 	uint64_t *held;          /* bytes, with the parts and what only it holds and no collector tracks */
 	uint8_t *open;           /* leads to objects not seen yet */
+	bool any_open;
 	uint32_t *first, *to;    /* edges, as gcs_graph has them */
 	struct gcs_kind *kinds;
 	uint32_t nkinds;

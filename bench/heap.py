@@ -4,9 +4,11 @@ The targets of the benchmark: heaps of a given size, the spinning thread, and th
 
     heap.py serve        obeys Python expressions on standard input, one JSON answer line each
     heap.py json|simulation|tree SCALE     a fixed amount of work
+    heap.py nothing|live|garbage|freed SCALE     collections, see the functions
 """
 import gc
 import json
+import os
 import random
 import sys
 import threading
@@ -176,6 +178,43 @@ class Tree:
 
 def work_tree(scale):
     return sum(Tree(5).size() for _ in range(scale))
+
+
+# ---- collections of fixed number ----
+
+def work_nothing(scale):
+    """Young collections that find nothing: 700 objects each, all alive."""
+    gc.disable()
+    for _ in range(scale):
+        kept = [[] for _ in range(700)]
+        gc.collect(0)
+    return len(kept)
+
+
+def work_live(scale):
+    """Full collections that find nothing."""
+    gc.disable()
+    kept = [Tree(5) for _ in range(30)]
+    for _ in range(scale):
+        gc.collect()
+    return len(kept)
+
+
+def work_garbage(scale, collect=False):
+    """Trees that nobody frees, a few hundred objects a piece."""
+    gc.disable()
+    for _ in range(scale):
+        for _ in range(10):
+            Tree(5)
+        if collect:
+            gc.collect()
+    sys.stdout.flush()
+    os._exit(0)  # not even at the end
+
+
+def work_freed(scale):
+    """The same, collected ten trees at a time."""
+    work_garbage(scale, True)
 
 
 def serve():

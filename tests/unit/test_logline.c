@@ -64,8 +64,11 @@ static void changes(void **state)
 	      "2026-11-20T07:30:01Z 4711 gc_disabled");
 	check("{" HEAD "\"event\":\"frozen\",\"count\":100}", false,
 	      "2026-11-20T07:30:01Z 4711 frozen count=100");
-	check("{" HEAD "\"event\":\"uncollectable\",\"generation\":2,\"count\":1,\"total\":4}",
-	      false, "2026-11-20T07:30:01Z 4711 uncollectable gen=2 count=1 total=4");
+	check("{" HEAD "\"event\":\"uncollectable\",\"type\":\"app.Old\",\"generation\":2,\"count\":1,\"total\":4,"
+	      "\"at\":\"app.py:7\"}",
+	      false, "2026-11-20T07:30:01Z 4711 uncollectable app.Old count=1 total=4 gen=2 at=app.py:7");
+	check("{" HEAD "\"event\":\"uncollectable\",\"type\":null,\"generation\":2,\"count\":1,\"total\":4,\"at\":null}",
+	      false, "2026-11-20T07:30:01Z 4711 uncollectable - count=1 total=4 gen=2");
 	check("{" HEAD
 	      "\"event\":\"pause\",\"generation\":2,\"pause_ns\":340000000,\"at\":\"my app.py:7\"}",
 	      false, "2026-11-20T07:30:01Z 4711 pause gen=2 340ms at=my\\x20app.py:7");

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "uncollectable.h"
+
+#include <string.h>
+
+#include "layout.h"
+
+#define MASK (GCS_UNCOLLECTABLE_SLOTS - 1)
+#define LOOK 5000 /* objects of one collection */
+
+static bool add_to(struct gcs_uncollectable_ring *r, uint32_t begin, uint32_t end, const char *type)
+{
+	for (; begin != end; begin++)
+		if (!strcmp(r->slot[begin & MASK].type, type)) {
+			r->slot[begin & MASK].count++;
+			return true;
+		}
+	return false;
+}
+
+void gcs_uncollectable_note_gil(struct gcs_uncollectable_ring *r, PyObject *garbage, Py_ssize_t first,
+				int64_t start_ns)
+{
+	uint32_t begin = __atomic_load_n(&r->head, __ATOMIC_RELAXED), end = begin;
+	Py_ssize_t n = py.PyList_Size(garbage);
+	char name[GCS_NAME_MAX + 1];
+
+	for (Py_ssize_t i = first; i < n && i < first + LOOK; i++) {
+		PyObject *o = py.PyList_GetItem(garbage, i);
+		struct gcs_uncollectable *u = &r->slot[end & MASK];
+
+		if (!gcs_slot_of(o, GCS_SLOT_DEL))
+			continue; /* saved by the application's DEBUG_SAVEALL */
+		gcs_type_name_gil(gcs_type_of(o), name, sizeof(name));
+		if (add_to(r, begin, end, name))
+			continue;
+		if (end - __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE) >= GCS_UNCOLLECTABLE_SLOTS)
+			break;
+		u->start_ns = start_ns;
+		u->count = 1;
+		memcpy(u->type, name, sizeof(name));
+		end++;
+	}
+	__atomic_store_n(&r->head, end, __ATOMIC_RELEASE);
+}
+
+bool gcs_uncollectable_pop(struct gcs_uncollectable_ring *r, int64_t start_ns, struct gcs_uncollectable *out)
+{
+	uint32_t tail = __atomic_load_n(&r->tail, __ATOMIC_RELAXED), head = __atomic_load_n(&r->head, __ATOMIC_ACQUIRE);
+
+	while (tail != head && r->slot[tail & MASK].start_ns < start_ns)
+		tail++; /* of a collection whose own event was lost */
+	if (tail == head || r->slot[tail & MASK].start_ns != start_ns) {
+		__atomic_store_n(&r->tail, tail, __ATOMIC_RELEASE);
+		return false;
+	}
+	*out = r->slot[tail & MASK];
+	__atomic_store_n(&r->tail, tail + 1, __ATOMIC_RELEASE);
+	return true;
+}
