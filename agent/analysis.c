@@ -26,7 +26,6 @@ struct analysis {
 	struct gcs_components components;
 	struct gcs_cycletable *table;
 	const char *where;
-	double weight;
 	struct gcs_analysed *out;
 };
 
@@ -275,49 +274,47 @@ struct total {
 	uint64_t objects, bytes;
 };
 
-/* Is component k whole? One member tells for all. */
+/* Was all seen that component k leads to? One member tells for all. */
 static bool is_whole(const struct analysis *a, uint32_t k)
 {
 	return !a->pile.open[a->components.member[a->components.first[k]]];
 }
 
-/* Sums up what each whole component holds. What belongs to none is undecided, or acyclic when all has been seen. */
-static void sum_up(struct analysis *a, const uint32_t *owner, struct total *total, uint8_t *undecided)
+/*
+ * Sums up what each component holds. What leads to objects not seen yet, or belongs to no component, is undecided. Where
+ * there is no waiting for them, the components count as they are.
+ */
+static uint32_t sum_up(struct analysis *a, const uint32_t *owner, bool wait, struct total *total, uint8_t *undecided)
 {
 	struct gcs_pile *p = &a->pile;
+	uint32_t n = 0;
 
 	memset(total, 0, a->components.count * sizeof(*total));
 	memset(undecided, 0, p->n);
 	for (uint32_t v = 0; v < p->n; v++) {
 		uint32_t whole = p->part_of[v], k = owner[whole];
 
-		if (k != GCS_NONE && is_whole(a, k)) {
-			total[k].objects++;
-			if (whole == v)
-				total[k].bytes += p->held[v];
-		} else if (p->complete) {
-			a->out->acyclic++;
-		} else {
+		if (k == GCS_NONE || (wait && !is_whole(a, k))) {
 			undecided[whole] = 1;
+			n++;
+			continue;
 		}
+		total[k].objects++;
+		if (whole == v)
+			total[k].bytes += p->held[v];
 	}
+	return n;
 }
 
-static void count(struct analysis *a, const struct total *total)
+static void count(struct analysis *a, bool wait, const struct total *total)
 {
-	int64_t now = gcs_realtime_ns();
-
 	for (uint32_t k = 0; k < a->components.count; k++) {
-		struct gcs_cycle *row;
-
-		if (!is_whole(a, k))
-			continue;
-		row = row_of(a, k);
-		row->seen++;
-		row->count += a->weight;
-		row->objects += a->weight * (double)total[k].objects;
-		row->bytes += a->weight * (double)total[k].bytes;
-		row->last_seen_ns = now;
+		if (!is_whole(a, k)) {
+			if (wait)
+				continue;
+			a->out->partial += total[k].objects;
+		}
+		gcs_cycletable_count(a->table, row_of(a, k), total[k].objects, total[k].bytes);
 	}
 }
 
@@ -328,6 +325,8 @@ static void analyse_window(struct analysis *a)
 	uint8_t *undecided = gcs_scratch_alloc(s, p->n);
 	uint32_t *owner = gcs_scratch_alloc(s, p->n * sizeof(*owner));
 	struct total *total = NULL;
+	uint32_t n;
+	bool wait;
 
 	a->graph = (struct gcs_graph){p->n, p->first, p->to};
 	if (undecided && owner && !gcs_graph_components(&a->graph, &a->components, p->any_open ? p->open : NULL, s) &&
@@ -337,15 +336,22 @@ static void analyse_window(struct analysis *a)
 		gcs_pile_carry(p, NULL);
 		return;
 	}
-	sum_up(a, owner, total, undecided);
-	count(a, total);
+	n = sum_up(a, owner, !p->last, total, undecided);
+	wait = !p->last && n <= p->room / 2;
+	if (!p->last && !wait)
+		n = sum_up(a, owner, false, total, undecided);
+	count(a, wait, total);
+	if (p->complete) {
+		a->out->acyclic += n;
+		memset(undecided, 0, p->n);
+	}
 	gcs_pile_carry(p, undecided);
 }
 
-void gcs_analyse_gil(struct gcs_gc_head *list, uint64_t limit, double weight, const char *where,
+void gcs_analyse_gil(struct gcs_gc_head *list, uint64_t limit, const char *where,
 		     struct gcs_cycletable *table, struct gcs_scratch *scratch, struct gcs_analysed *out)
 {
-	struct analysis a = {.table = table, .where = where, .weight = weight, .out = out};
+	struct analysis a = {.table = table, .where = where, .out = out};
 
 	memset(out, 0, sizeof(*out));
 	if (!gcs_pile_begin(&a.pile, list, limit, scratch))
@@ -354,5 +360,5 @@ void gcs_analyse_gil(struct gcs_gc_head *list, uint64_t limit, double weight, co
 		analyse_window(&a);
 	gcs_pile_end(&a.pile);
 	out->objects = a.pile.taken;
-	out->undecided = a.pile.lost;
+	out->lost = a.pile.lost;
 }

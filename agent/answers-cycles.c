@@ -37,12 +37,11 @@ static void write_totals(struct gcs_json *j, const struct gcs_cycle *c)
 	gcs_json_u64(j, "bytes", (uint64_t)(c->bytes + 0.5));
 }
 
-static void write_cycle(struct gcs_json *j, const struct gcs_cycle *c)
+void gcs_answer_cycle(struct gcs_json *j, const struct gcs_cycle *c)
 {
 	char fingerprint[17];
 
 	snprintf(fingerprint, sizeof(fingerprint), "%016llx", (unsigned long long)c->fingerprint);
-	gcs_json_object(j, NULL);
 	gcs_json_str(j, "fingerprint", fingerprint);
 	write_types(j, c);
 	gcs_json_str(j, "text", c->text);
@@ -62,7 +61,6 @@ static void write_cycle(struct gcs_json *j, const struct gcs_cycle *c)
 	}
 	gcs_json_time(j, "first_seen", c->first_seen_ns);
 	gcs_json_time(j, "last_seen", c->last_seen_ns);
-	gcs_json_object_end(j);
 }
 
 static void write_table(struct gcs_json *j, const struct gcs_cycletable *t, const struct gcs_capture_stats *s,
@@ -75,17 +73,21 @@ static void write_table(struct gcs_json *j, const struct gcs_cycletable *t, cons
 	gcs_json_u64(j, "captured", s->captured);
 	gcs_json_u64(j, "skipped", s->skipped);
 	gcs_json_u64(j, "refused", s->refused);
-	gcs_json_bool(j, "estimate", s->skipped + s->refused + s->unanalysed > 0);
+	gcs_json_bool(j, "estimate", gcs_capture_is_estimate(s));
 	gcs_json_u64(j, "objects", s->objects);
 	gcs_json_u64(j, "unanalysed", s->unanalysed);
+	gcs_json_u64(j, "partial", s->partial);
 	gcs_json_u64(j, "acyclic", s->acyclic);
 	gcs_json_u64(j, "finalized", s->finalized);
 	gcs_json_u64(j, "legacy", s->legacy);
 	gcs_json_u64(j, "analysis_ns", s->analysis_ns);
 	gcs_json_u64(j, "max_analysis_ns", s->max_analysis_ns);
 	gcs_json_array(j, "cycles");
-	for (uint32_t i = 0; i < t->n && (!limit || i < limit); i++)
-		write_cycle(j, &t->cycle[order[i]]);
+	for (uint32_t i = 0; i < t->n && (!limit || i < limit); i++) {
+		gcs_json_object(j, NULL);
+		gcs_answer_cycle(j, &t->cycle[order[i]]);
+		gcs_json_object_end(j);
+	}
 	gcs_json_array_end(j);
 	gcs_json_object(j, "others");
 	gcs_json_u64(j, "distinct", t->merged);

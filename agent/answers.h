@@ -21,6 +21,10 @@ struct gcs_request;
 const char *gcs_answer_cycles(struct gcs_client *c, const struct gcs_request *r);
 const char *gcs_answer_garbage(struct gcs_client *c, const struct gcs_request *r);
 
+/* The members of a cycle's row. */
+struct gcs_cycle;
+void gcs_answer_cycle(struct gcs_json *j, const struct gcs_cycle *c);
+
 /* Opens an answer with the keys that each has; ends it with its newline. */
 void gcs_answer_open(struct gcs_json *j, struct gcs_buf *out, const char *schema);
 void gcs_answer_close(struct gcs_json *j);

@@ -27,12 +27,14 @@
 
 /*
  * GCSCOPE_CYCLES=on: what an object's analysis takes at first, before it is known; a pause grows by this part, or
- * by LEAST_NS; and one that is analysed stands for so many passed over at most.
+ * by LEAST_NS; and one that is counted stands for so many passed over at most, or, in a large sample, for as
+ * many as a part of it.
  */
 #define OBJECT_NS 300
 #define PAUSE_SHARE 8
 #define LEAST_NS 1000000
 #define STANDS_FOR 50
+#define SAMPLE_SHARE 8
 #define ENOUGH_NS 20000 /* of the budget, to begin at all */
 #define MISSES_MAX 3 /* collections that do not show what they found, in a row: then it is given up */
 
@@ -236,16 +238,6 @@ static uint64_t limit(int64_t at)
 	return (uint64_t)((ns < most ? ns : most) / object_ns) + 1;
 }
 
-/* How many each object counts for: those passed over before, too, but a small sample not for a multitude. */
-static double weigh(uint64_t objects)
-{
-	uint64_t *passed = &passed_over[now.generation];
-	uint64_t most = objects * STANDS_FOR, extra = *passed < most ? *passed : most;
-
-	*passed -= extra;
-	return 1 + (double)extra / (double)objects;
-}
-
 /* Of the list, at most this many. */
 static uint64_t count_up_to(struct gcs_gc_head *list, uint64_t most)
 {
@@ -265,7 +257,7 @@ static void found(struct gcs_gc_head *garbage, struct gcs_gc_head *legacy)
 	if (gcs_gc_next(garbage) == garbage)
 		return;
 	if (hide_legacy(legacy, &hidden) && (n = count_up_to(garbage, most)))
-		gcs_analyse_gil(garbage, n, weigh(n), now.where, table, &scratch, &now.seen);
+		gcs_analyse_gil(garbage, n, now.where, table, &scratch, &now.seen);
 	show_again(&hidden);
 	now.analysis_ns = gcs_now_ns() - begin;
 	if (now.seen.objects)
@@ -297,6 +289,22 @@ void gcs_capture_start_gil(int generation, const char *where)
 	now.generation = generation;
 }
 
+/*
+ * For how many each object that was counted stands: for those passed over, too. But a small sample does not stand for
+ * a multitude.
+ */
+static double weigh(uint64_t counted)
+{
+	uint64_t *passed = &passed_over[now.generation];
+	uint64_t each = counted / SAMPLE_SHARE > STANDS_FOR ? counted / SAMPLE_SHARE : STANDS_FOR;
+	uint64_t most = counted * each, extra = *passed < most ? *passed : most;
+
+	if (gcs_config.cycles == GCS_CYCLES_ALL)
+		return 1; /* nothing is passed over but for want of room: what is counted is exact */
+	*passed -= extra;
+	return counted ? 1 + (double)extra / (double)counted : 1;
+}
+
 static void give_up_after(bool shown)
 {
 	misses = shown ? 0 : misses + 1;
@@ -309,7 +317,7 @@ static void give_up_after(bool shown)
 int64_t gcs_capture_stop_gil(uint64_t collected, uint64_t uncollectable)
 {
 	uint64_t found_now = collected > now.seen.objects ? collected : now.seen.objects;
-	uint64_t unanalysed = now.seen.undecided + (found_now - now.seen.objects);
+	uint64_t unanalysed = now.seen.lost + (found_now - now.seen.objects);
 
 	if (!table)
 		return 0;
@@ -320,10 +328,14 @@ int64_t gcs_capture_stop_gil(uint64_t collected, uint64_t uncollectable)
 	}
 	now.on = false;
 	give_up_after(gcs_decoy_withdraw_gil());
+	if (!table)
+		return 0;
 	passed_over[now.generation] += unanalysed;
+	gcs_cycletable_settle(table, weigh(now.seen.objects - now.seen.lost), gcs_realtime_ns());
 	stats.captured++;
 	stats.objects += found_now;
 	stats.unanalysed += unanalysed;
+	stats.partial += now.seen.partial;
 	stats.acyclic += now.seen.acyclic;
 	stats.finalized += found_now - collected;
 	stats.analysis_ns += (uint64_t)now.analysis_ns;
@@ -333,7 +345,12 @@ int64_t gcs_capture_stop_gil(uint64_t collected, uint64_t uncollectable)
 	return now.analysis_ns;
 }
 
-const struct gcs_cycletable *gcs_capture_table(void)
+bool gcs_capture_is_estimate(const struct gcs_capture_stats *s)
+{
+	return s->skipped + s->refused + s->unanalysed + s->partial > 0;
+}
+
+struct gcs_cycletable *gcs_capture_table(void)
 {
 	return table;
 }

@@ -25,6 +25,7 @@ struct gcs_capture_stats { /* written with the GIL */
 	uint64_t refused;    /* while gc.DEBUG_STATS is on, which prints lengths of lists */
 	uint64_t objects;    /* found by captured collections */
 	uint64_t unanalysed; /* of these, beyond budget or room */
+	uint64_t partial;    /* of these, counted without having seen all that they lead to */
 	uint64_t acyclic;    /* of these, in no cycle and held by none */
 	uint64_t finalized;  /* of these, freed or brought back by finalizers and callbacks, not by the collector */
 	uint64_t legacy;     /* uncollectable, or held by such */
@@ -41,8 +42,10 @@ void gcs_capture_start_gil(int generation, const char *where);
 /* Numbers as the callback's info has them. Returns the nanoseconds that the analysis took of the pause. */
 int64_t gcs_capture_stop_gil(uint64_t collected, uint64_t uncollectable);
 
-/* With the GIL. */
-const struct gcs_cycletable *gcs_capture_table(void);
+/* Was anything passed over, so that the table's totals are estimates? */
+bool gcs_capture_is_estimate(const struct gcs_capture_stats *s);
+/* With the GIL; NULL while there is none. */
+struct gcs_cycletable *gcs_capture_table(void);
 const struct gcs_capture_stats *gcs_capture_stats(void);
 
 #endif

@@ -10,7 +10,7 @@
 
 void gcs_cycletable_init(struct gcs_cycletable *t)
 {
-	t->n = 0; /* and not the rows: untouched memory is none */
+	t->n = t->ntouched = 0; /* and not the rows: untouched memory is none */
 	t->merged = 0;
 	memset(&t->others, 0, sizeof(t->others));
 }
@@ -23,6 +23,35 @@ struct gcs_cycle *gcs_cycletable_find(struct gcs_cycletable *t, uint64_t fingerp
 		if (t->key[i] == fingerprint)
 			return &t->cycle[i];
 	return NULL;
+}
+
+void gcs_cycletable_count(struct gcs_cycletable *t, struct gcs_cycle *row, uint64_t objects, uint64_t bytes)
+{
+	uint32_t i = (uint32_t)(row - t->cycle);
+	struct gcs_cycle_fresh *f = &t->fresh[i];
+
+	if (!f->count++)
+		t->touched[t->ntouched++] = i;
+	f->objects += objects;
+	f->bytes += bytes;
+}
+
+void gcs_cycletable_settle(struct gcs_cycletable *t, double weight, int64_t now_ns)
+{
+	uint32_t k;
+
+	for (k = 0; k < t->ntouched; k++) {
+		struct gcs_cycle_fresh *f = &t->fresh[t->touched[k]];
+		struct gcs_cycle *row = &t->cycle[t->touched[k]];
+
+		row->seen += f->count;
+		row->count += weight * (double)f->count;
+		row->objects += weight * (double)f->objects;
+		row->bytes += weight * (double)f->bytes;
+		row->last_seen_ns = now_ns;
+		memset(f, 0, sizeof(*f));
+	}
+	t->ntouched = 0;
 }
 
 /* The row to give up: the fewest objects, and of those the one not seen for longest. */
@@ -62,7 +91,9 @@ struct gcs_cycle *gcs_cycletable_add(struct gcs_cycletable *t, uint64_t fingerpr
 
 	if (i < GCS_CYCLES_MAX) {
 		t->n++;
+		memset(&t->fresh[i], 0, sizeof(t->fresh[i]));
 	} else {
+		gcs_cycletable_settle(t, 1, t->others.last_seen_ns); /* one more distinct cycle than there are rows */
 		i = least(t);
 		merge(t, &t->cycle[i]);
 	}
@@ -115,6 +146,21 @@ void gcs_cycletable_order(const struct gcs_cycletable *t, uint32_t *out)
 			out[at] = out[at - 1];
 		out[at] = i;
 	}
+}
+
+uint32_t gcs_cycletable_changed(struct gcs_cycletable *t, struct gcs_cycle *to)
+{
+	uint32_t i, n = 0;
+
+	for (i = 0; i < t->n; i++) {
+		struct gcs_cycle *c = &t->cycle[i];
+
+		if (c->seen == c->told)
+			continue;
+		to[n++] = *c;
+		c->told = c->seen;
+	}
+	return n;
 }
 
 void gcs_cycletable_copy(struct gcs_cycletable *to, const struct gcs_cycletable *from)

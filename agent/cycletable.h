@@ -19,6 +19,7 @@
 struct gcs_cycle {
 	uint64_t fingerprint;
 	uint64_t seen;    /* components like this that were analysed */
+	uint64_t told;    /* what `seen` was in the last event about it */
 	double count;     /* the same, and those that they stand for: an estimate unless all were analysed */
 	double objects;   /* members and what only they held; as count */
 	double bytes;     /* as count */
@@ -36,6 +37,10 @@ struct gcs_cycle {
 struct gcs_cycletable {
 	uint32_t n;
 	uint64_t key[GCS_CYCLES_MAX]; /* the rows' fingerprints side by side: searched once for each component */
+	struct gcs_cycle_fresh {
+		uint64_t count, objects, bytes;
+	} fresh[GCS_CYCLES_MAX]; /* not yet in the rows: how much each stands for is known at the collection's end */
+	uint32_t touched[GCS_CYCLES_MAX], ntouched; /* rows with fresh counts */
 	struct gcs_cycle cycle[GCS_CYCLES_MAX];
 	struct gcs_cycle others; /* count, objects, bytes of what was merged away; text "" */
 	uint64_t merged;         /* distinct cycles in others */
@@ -45,10 +50,16 @@ void gcs_cycletable_init(struct gcs_cycletable *t);
 struct gcs_cycle *gcs_cycletable_find(struct gcs_cycletable *t, uint64_t fingerprint);
 /* A new row, zeroed but for the fingerprint; room is made by merging the row of the fewest objects. */
 struct gcs_cycle *gcs_cycletable_add(struct gcs_cycletable *t, uint64_t fingerprint);
+/* A component of that row. */
+void gcs_cycletable_count(struct gcs_cycletable *t, struct gcs_cycle *row, uint64_t objects, uint64_t bytes);
+/* Adds to the rows what was counted since the last time, `weight` times, as met now. */
+void gcs_cycletable_settle(struct gcs_cycletable *t, double weight, int64_t now_ns);
 /* 64-bit FNV-1a of what makes a cycle itself: the same on every host. */
 uint64_t gcs_cycle_fingerprint(const char *text);
 /* Adds a type's name to a row's types, once; silently full. */
 void gcs_cycle_add_type(struct gcs_cycle *c, const char *type);
+/* Moves on what clients were told: the rows that have changed since, to `to`; their number. */
+uint32_t gcs_cycletable_changed(struct gcs_cycletable *t, struct gcs_cycle *to);
 /* Copies the rows in use. */
 void gcs_cycletable_copy(struct gcs_cycletable *to, const struct gcs_cycletable *from);
 /* Indexes of the rows, most objects first; out has room for n. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "answers.h"
+#include "capture.h"
 #include "census.h"
 #include "disabled.h"
 #include "gcscope/protocol.h"
@@ -13,6 +14,7 @@
 #include "hook.h"
 #include "logfile.h"
 #include "logtext.h"
+#include "mem.h"
 #include "ring.h"
 #include "runtime.h"
 #include "server.h"
@@ -20,6 +22,7 @@
 #include "uncollectable.h"
 
 #define LONG_PAUSE_NS 100000000u
+#define CYCLES_NS 1000000000ll /* between two events about the same cycle */
 #define CENSUS_TYPES 10 /* in an event */
 
 #define TEXT_MAX 8192 /* of a log line: a name, or a complaint about the settings, all of it escaped */
@@ -259,6 +262,46 @@ void gcs_event_frozen(uint64_t count)
 	begin_log(&j, e.event);
 	gcs_json_u64(&j, "count", count);
 	publish_log(&j, &e);
+}
+
+/* ---- cycles ---- */
+
+static void tell_cycle(const struct gcs_cycle *c, bool estimate)
+{
+	struct gcs_json j;
+
+	begin(&j, GCS_SCHEMA("events"), "cycle");
+	gcs_answer_cycle(&j, c);
+	gcs_json_bool(&j, "estimate", estimate);
+	gcs_json_bool(&j, "new", !c->told);
+	publish(&j, GCS_TOPIC_CYCLES);
+}
+
+void gcs_event_cycles(void)
+{
+	static int64_t last_ns;
+	static uint64_t told; /* objects found up to the last time */
+	struct gcs_cycletable *t = gcs_capture_table();
+	struct gcs_cycle *changed;
+	struct gcs_capture_stats stats;
+	uint32_t n;
+
+	if (!gcs_server_wants(GCS_TOPIC_CYCLES) || !t || gcs_now_ns() - last_ns < CYCLES_NS ||
+	    gcs_capture_stats()->objects == told)
+		return;
+	last_ns = gcs_now_ns();
+	changed = gcs_mem_alloc(GCS_CYCLES_MAX * sizeof(*changed));
+	if (!changed || !gcs_gil_take()) {
+		gcs_mem_free(changed);
+		return;
+	}
+	n = gcs_cycletable_changed(t, changed);
+	stats = *gcs_capture_stats();
+	gcs_gil_drop();
+	told = stats.objects;
+	for (uint32_t i = 0; i < n; i++)
+		tell_cycle(&changed[i], gcs_capture_is_estimate(&stats));
+	gcs_mem_free(changed);
 }
 
 /* ---- suspects ---- */

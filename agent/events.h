@@ -19,6 +19,8 @@ struct gcs_suspect;
 void gcs_events_begin(void); /* once per process, after the agent's memory was (re)made */
 void gcs_event_collection(const struct gcs_gc_event *e);
 void gcs_event_census(const struct gcs_census_result *r);
+/* For each distinct cycle that collections have found since the last time; at most once a second. */
+void gcs_event_cycles(void);
 /* On the log only: the complaint about the settings and what is disabled, once for a program. */
 void gcs_events_introduce(void);
 /* After each census, for each suspect and for each that ceased to be one. */

@@ -86,4 +86,5 @@ void gcs_rt_drain_collections(void)
 		gcs_rt->uncollectable += e.uncollectable;
 		gcs_event_collection(&e);
 	}
+	gcs_event_cycles();
 }

@@ -15,21 +15,30 @@ static json_t *ask(const struct gcs_options *o, struct gcs_client *c)
 	return gcs_client_ask(c, o->timeout_s, "cycles", "cycles");
 }
 
-static void add_row(struct gcs_table *t, const json_t *row, size_t number)
+/* "~1,200": an estimate. */
+static void add_total(struct gcs_table *t, const char *text, bool estimate)
+{
+	char *s = xasprintf("%s%s", estimate ? "~" : "", text);
+
+	gcs_table_add(t, s);
+	free(s);
+}
+
+static void add_row(struct gcs_table *t, const json_t *row, size_t number, bool estimate)
 {
 	char s[GCS_UNIT_MAX], *n = xasprintf("%zu", number);
 
 	gcs_table_add(t, n);
-	gcs_table_add(t, gcs_unit_int(s, gcs_fields_num(row, "count")));
-	gcs_table_add(t, gcs_unit_int(s, gcs_fields_num(row, "objects")));
-	gcs_table_add(t, gcs_unit_bytes(s, gcs_fields_num(row, "bytes"), " "));
+	add_total(t, gcs_unit_int(s, gcs_fields_num(row, "count")), estimate);
+	add_total(t, gcs_unit_int(s, gcs_fields_num(row, "objects")), estimate);
+	add_total(t, gcs_unit_bytes(s, gcs_fields_num(row, "bytes"), " "), estimate);
 	gcs_table_add(t, gcs_unit_int(s, gcs_fields_num(row, "size")));
 	gcs_table_add(t, gcs_fields_true(row, "finalizer") ? "yes" : "");
 	gcs_table_add(t, gcs_fields_str(row, "text"));
 	free(n);
 }
 
-static void print_rows(struct gcs_out *out, const json_t *rows)
+static void print_rows(struct gcs_out *out, const json_t *rows, bool estimate)
 {
 	static const struct gcs_column col[] = {
 		{"#", true, false},     {"COUNT", true, false}, {"OBJECTS", true, false},
@@ -40,7 +49,7 @@ static void print_rows(struct gcs_out *out, const json_t *rows)
 
 	gcs_table_init(&t, col, sizeof(col) / sizeof(col[0]));
 	for (size_t i = 0; i < json_array_size(rows); i++)
-		add_row(&t, json_array_get(rows, i), i + 1);
+		add_row(&t, json_array_get(rows, i), i + 1, estimate);
 	gcs_table_print(&t, out);
 	gcs_table_fini(&t);
 }
@@ -71,16 +80,15 @@ static void print_totals(struct gcs_out *out, const json_t *a)
 {
 	char n[5][GCS_UNIT_MAX];
 
-	gcs_out_printf(out, "%s of %s collections captured, %s objects of cyclic garbage",
+	gcs_out_printf(out, "%s of %s collections captured, %s objects of cyclic garbage in them",
 		       gcs_unit_int(n[0], gcs_fields_num(a, "captured")),
 		       gcs_unit_int(n[1], gcs_fields_num(a, "collections")),
 		       gcs_unit_int(n[2], gcs_fields_num(a, "objects")));
 	if (gcs_fields_true(a, "estimate"))
 		gcs_out_printf(out,
-			       "; %s skipped for want of budget, %s refused to the application's own "
-			       "debug flags: all counts are of what was captured",
-			       gcs_unit_int(n[3], gcs_fields_num(a, "skipped")),
-			       gcs_unit_int(n[4], gcs_fields_num(a, "refused")));
+			       "; %s collections and %s objects passed over: totals with ~ are estimates",
+			       gcs_unit_int(n[3], gcs_fields_num(a, "skipped") + gcs_fields_num(a, "refused")),
+			       gcs_unit_int(n[4], gcs_fields_num(a, "unanalysed")));
 	gcs_out_printf(out, "\n");
 }
 
@@ -94,7 +102,7 @@ static void show(struct gcs_out *out, const json_t *a)
 		gcs_out_printf(out, "no cycle had to be freed\n");
 		return;
 	}
-	print_rows(out, rows);
+	print_rows(out, rows, gcs_fields_true(a, "estimate"));
 	if (gcs_fields_num(a, "others.distinct") > 0)
 		gcs_out_printf(out, "others: %s distinct cycles, %s objects, %s\n",
 			       gcs_unit_int(n[0], gcs_fields_num(a, "others.distinct")),

@@ -111,6 +111,21 @@ static void put_unknown(FILE *f, const json_t *e)
 	}
 }
 
+/* Estimates have a "~". */
+static void put_cycle(FILE *f, const json_t *e)
+{
+	bool estimate = gcs_fields_true(e, "estimate");
+	char *text = gcs_text_safe(gcs_fields_str(e, "text"), GCS_ESCAPE_NOT_BACKSLASH);
+
+	put_int(f, estimate ? "count=~" : "count=", e, "count");
+	put_int(f, estimate ? "objects=~" : "objects=", e, "objects");
+	put_size(f, estimate ? "bytes=~" : "bytes=", e, "bytes");
+	fprintf(f, " %s", text);
+	if (gcs_fields_true(e, "new"))
+		fputs(" new", f);
+	free(text);
+}
+
 static const struct {
 	const char *event;
 	void (*put)(FILE *f, const json_t *e);
@@ -118,6 +133,7 @@ static const struct {
 	{"dropped", put_dropped},
 	{"gc", put_gc},
 	{"census", put_census},
+	{"cycle", put_cycle},
 };
 
 /* What the log shows of an event, by the members' names. */

@@ -41,7 +41,7 @@ enum gcs_topic {
 	GCS_TOPIC_CENSUS = 1 << 1,   /* one event per completed census */
 	GCS_TOPIC_SUSPECTS = 1 << 2, /* "suspect" and "withdrawn" */
 	GCS_TOPIC_LOG = 1 << 3,      /* what GCSCOPE_LOG would get, as gcscope.log/1 */
-	GCS_TOPIC_CYCLES = 1 << 4,   /* accepted; nothing is sent while cycles are off */
+	GCS_TOPIC_CYCLES = 1 << 4,   /* nothing of cycles is sent while they are off */
 };
 
 /* error.code of a gcscope.error/1 answer. */

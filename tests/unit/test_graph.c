@@ -407,7 +407,7 @@ static void find_all(struct pairs *p, struct gcs_components *c)
 {
 	build(p);
 	large.used = 0;
-	assert_int_equal(gcs_graph_components(&p->g, c, &large), 0);
+	assert_int_equal(gcs_graph_components(&p->g, c, NULL, &large), 0);
 }
 
 /* Numbers in the chain's order, against it, and in none: the walk is as deep in each. */
