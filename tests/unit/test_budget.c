@@ -112,6 +112,19 @@ static void small_holds(void **state)
 	assert_true(gcs_budget_wait(&b, now) > 500 * MS);
 }
 
+static void credit(void **state)
+{
+	struct gcs_budget b;
+
+	(void)state;
+	gcs_budget_init(&b, 1, 0);
+	assert_int_equal(gcs_budget_credit(&b, 0), 10 * MS);
+	gcs_budget_spend(&b, 0, 30 * MS);
+	assert_int_equal(gcs_budget_credit(&b, 0), -20 * MS);
+	assert_int_equal(gcs_budget_credit(&b, 3 * S), 10 * MS);
+	assert_int_equal(gcs_budget_credit(&b, 3600 * S), 100 * MS);
+}
+
 static void strange_clocks(void **state)
 {
 	struct gcs_budget b;
@@ -135,6 +148,7 @@ int main(void)
 		cmocka_unit_test(begins_with_a_second), cmocka_unit_test(debts_are_paid),
 		cmocka_unit_test(idleness_is_capped),   cmocka_unit_test(share_is_kept),
 		cmocka_unit_test(small_holds),          cmocka_unit_test(strange_clocks),
+		cmocka_unit_test(credit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

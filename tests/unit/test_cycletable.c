@@ -106,6 +106,55 @@ static void test_fewest_objects_give_way(void **state)
 	assert_string_equal(table->others.text, "");
 }
 
+/* What is counted reaches the rows when it is settled, each for as many as it stands for; and no row's is lost. */
+static void test_settle(void **state)
+{
+	struct gcs_cycle *a, *b;
+	uint64_t i;
+
+	(void)state;
+	a = row(1, 10);
+	b = row(2, 20);
+	gcs_cycletable_count(table, a, 3, 100);
+	gcs_cycletable_count(table, a, 4, 200);
+	assert_int_equal(a->objects, 10);
+	gcs_cycletable_settle(table, 2.5, 77);
+	assert_true(a->count == 1 + 5 && a->objects == 10 + 17.5 && a->bytes == 1000 + 750);
+	assert_int_equal(a->seen, 2);
+	assert_int_equal(a->last_seen_ns, 77);
+	assert_true(b->count == 1 && b->seen == 0 && b->last_seen_ns == 1002);
+	gcs_cycletable_settle(table, 9, 99);
+	assert_true(a->count == 6 && a->last_seen_ns == 77);
+
+	for (i = 3; i <= GCS_CYCLES_MAX; i++)
+		row(i, 1000);
+	gcs_cycletable_count(table, a, 5, 0);
+	row(1000, 1000); /* gives a's row, or b's, to a newcomer */
+	assert_null(gcs_cycletable_find(table, 2));
+	gcs_cycletable_settle(table, 1, 0);
+	assert_true(a->objects == 32.5 && table->others.objects == 20);
+	assert_int_equal(a->seen, 3);
+}
+
+static void test_changed(void **state)
+{
+	struct gcs_cycle *a = row(1, 10), to[GCS_CYCLES_MAX];
+
+	(void)state;
+	row(2, 10);
+	assert_int_equal(gcs_cycletable_changed(table, to), 0);
+	gcs_cycletable_count(table, a, 1, 1);
+	gcs_cycletable_settle(table, 1, 5);
+	assert_int_equal(gcs_cycletable_changed(table, to), 1);
+	assert_int_equal(to[0].fingerprint, 1);
+	assert_int_equal(to[0].told, 0);
+	assert_int_equal(gcs_cycletable_changed(table, to), 0);
+	gcs_cycletable_count(table, a, 1, 1);
+	gcs_cycletable_settle(table, 1, 6);
+	assert_int_equal(gcs_cycletable_changed(table, to), 1);
+	assert_int_equal(to[0].told, 1);
+}
+
 /* Whatever is merged, rows and others add up to what went in. */
 static void test_totals_stay_true(void **state)
 {
@@ -237,6 +286,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_find, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_new_row_is_clean, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_fewest_objects_give_way, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_settle, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_changed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_totals_stay_true, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_fingerprint, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_types, set_up, tear_down),

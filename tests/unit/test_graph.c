@@ -258,9 +258,24 @@ static void check_cycle(const struct pairs *p, const struct gcs_components *c, u
 	}
 }
 
+/* Marked is what leads to a marked one, and nothing else. */
+static void check_marks(uint32_t n, const uint8_t *before, const uint8_t *after)
+{
+	uint32_t v, w;
+
+	for (v = 0; v < n; v++) {
+		bool leads = before[v];
+
+		for (w = 0; w < n; w++)
+			leads |= reach[v][w] && before[w];
+		assert_int_equal(after[v], leads);
+	}
+}
+
 static void test_random_graphs(void **state)
 {
 	uint32_t round, k, owner[SMALL + 1];
+	uint8_t before[SMALL], marked[SMALL];
 
 	(void)state;
 	for (round = 0; round < 20000; round++) {
@@ -272,7 +287,11 @@ static void test_random_graphs(void **state)
 		random_graph(&p);
 		close_reach(p.n);
 		scratch_init(&s, 4096);
-		assert_int_equal(gcs_graph_components(&p.g, &c, NULL, &s), 0);
+		for (k = 0; k < p.n; k++)
+			before[k] = marked[k] = below(6) == 0;
+		assert_int_equal(gcs_graph_components(&p.g, &c, round % 2 ? marked : NULL, &s), 0);
+		if (round % 2)
+			check_marks(p.n, before, marked);
 		check_components(p.n, &c);
 		used = s.used;
 		assert_int_equal(gcs_graph_owners(&p.g, &c, owner, &s), 0);
