@@ -14,6 +14,7 @@ enum {
 	TRAVERSE = 23,
 	CLEAR = 24,
 	BASE = 32,
+	DICT = 33,
 	CACHE = 44,
 	SUBCLASSES = 45,
 	WEAKLIST = 46,
@@ -110,10 +111,15 @@ static void del(PyObject *self)
 	(void)self; /* never called: nothing frees the witness */
 }
 
-static void make_witness(void)
+/* Without one from 3.12 on, where the dictionaries of built-in types are the interpreter's, dir() of it raises. */
+static bool make_witness(void)
 {
 	uintptr_t *t = witness_type;
+	PyObject *dict = py.PyDict_New();
 
+	if (!dict)
+		return false;
+	py.PyObject_GC_UnTrack(dict);
 	memcpy(t, py.PyBaseObject_Type, TYPE_WORDS * sizeof(*t));
 	if (py.minor < 12)
 		t[REFCOUNT] = 1u << 30; /* later it is immortal, as the original */
@@ -122,17 +128,19 @@ static void make_witness(void)
 	t[FLAGS] = (t[FLAGS] & ~(uintptr_t)(STATIC_BUILTIN | BASETYPE | VALID_VERSION_TAG)) | HAVE_GC;
 	t[TRAVERSE] = (uintptr_t)traverse;
 	t[BASE] = (uintptr_t)py.PyBaseObject_Type;
+	t[DICT] = (uintptr_t)dict;
 	t[DEL] = (uintptr_t)del;
 	t[CLEAR] = t[CACHE] = t[SUBCLASSES] = t[WEAKLIST] = t[VERSION_TAG] = t[FINALIZE] = 0;
 	witness.refcount = 1; /* its own */
 	witness.type = t;
+	return true;
 }
 
 bool gcs_decoy_make_gil(gcs_decoy_found *call)
 {
 	PyObject *list = py.PyList_New(0);
 
-	if (!list || py.PyList_Append(list, list)) {
+	if (!list || py.PyList_Append(list, list) || !make_witness()) {
 		py.PyErr_Clear();
 		return false;
 	}
@@ -140,7 +148,6 @@ bool gcs_decoy_make_gil(gcs_decoy_found *call)
 	py.Py_DecRef(list); /* the one left is its own */
 	mark = (struct gcs_gc_head *)list - 1;
 	found = call;
-	make_witness();
 	return true;
 }
 
