@@ -8,6 +8,7 @@ it is told over its standard input and answers with one JSON line each. Tests po
 and every test has a limit (`@pytest.mark.limit(seconds)`, 60 s when not given).
 
 GCSCOPE_BUILD    build directory (default: ./build)
+CC               compiles the test extension (default: cc)
 GCSCOPE_PYTHONS  interpreters, separated by colons or commas (default: every CPython >= 3.8 found)
 """
 import faulthandler
@@ -43,12 +44,13 @@ class Python:
 
     PROBE = ("import sys, sysconfig, json; print(json.dumps([list(sys.version_info[:3]),"
              " 'libpython' in open('/proc/self/maps').read(),"
-             " bool(sysconfig.get_config_var('Py_GIL_DISABLED')), hasattr(sys, 'gettotalrefcount')]))")
+             " bool(sysconfig.get_config_var('Py_GIL_DISABLED')), hasattr(sys, 'gettotalrefcount'),"
+             " [sysconfig.get_path('include'), sysconfig.get_path('platinclude')]]))")
 
     def __init__(self, path):
         self.path = path
         out = subprocess.run([path, "-I", "-c", self.PROBE], stdout=subprocess.PIPE, check=True, timeout=60)
-        version, self.shared, self.free_threaded, self.debug = json.loads(out.stdout)
+        version, self.shared, self.free_threaded, self.debug, self.include = json.loads(out.stdout)
         self.version = tuple(version)
         self.name = "%s%s%s-%s" % (".".join(map(str, version)), "t" if self.free_threaded else "",
                                    "d" if self.debug else "", "shared" if self.shared else "static")
@@ -146,6 +148,24 @@ def gcscope(build):
 @pytest.fixture(scope="session")
 def agent(build):
     return os.path.join(build, "libgcscope.so")
+
+
+@pytest.fixture(scope="session")
+def testext(tmp_path_factory):
+    """testext(python): a directory with tests/ext compiled for it; skips the test where that cannot be."""
+    built = {}
+    source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "ext", "gcs_testext.c")
+
+    def compiled(python):
+        if not any(os.path.exists(os.path.join(d, "Python.h")) for d in python.include):
+            pytest.skip("%s has no headers (Debian: python3-dev)" % python)
+        if python.path not in built:
+            built[python.path] = str(tmp_path_factory.mktemp("ext"))
+            subprocess.run(os.environ.get("CC", "cc").split() + ["-std=gnu11", "-g", "-O1", "-shared", "-fPIC"] +
+                           ["-I" + d for d in python.include] +
+                           [source, "-o", os.path.join(built[python.path], "gcs_testext.so")], check=True, timeout=60)
+        return built[python.path]
+    return compiled
 
 
 # ---- processes ----
@@ -316,7 +336,7 @@ def environment(sockdir, agent=None, **settings):
 
 
 class Target:
-    """A Python program under the agent. Settings are environment variables."""
+    """A Python program under the agent, if any. Settings are environment variables."""
 
     def __init__(self, python, agent, gcscope, sockdir, tmp_path, source="", args=(), flags=(), attach=True, serve=True,
                  script="app.py", **settings):
@@ -434,8 +454,8 @@ def target(agent, gcscope, sockdir, tmp_path):
     """target(python, source, **options): see Target."""
     started = []
 
-    def start(python, source="", **keys):
-        started.append(Target(python, agent, gcscope, sockdir, tmp_path, source, **keys))
+    def start(python, source="", with_agent=True, **keys):
+        started.append(Target(python, agent if with_agent else None, gcscope, sockdir, tmp_path, source, **keys))
         return started[-1]
 
     yield start
