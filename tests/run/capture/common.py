@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What the programs of this directory share. Each runs without the agent and with it, every collection captured, and
+must print the same. A program calls begin(), makes garbage, prints what it sees, and calls end(): between
+these the test knows the agent attached, and at the end asks it what it captured.
+"""
+import atexit  # noqa: F401  the agent needs it in sys.modules before 3.10
+import gc
+import sys
+import weakref
+
+gc.disable()
+kept = []  # the weak references of watch()
+_base = None
+
+
+def begin():
+    global _base
+    sys.stdin.readline()
+    for _ in range(3):
+        gc.collect()
+    _base = _lengths(), _statistics()
+
+
+def end():
+    say("END")
+    sys.stdin.readline()
+
+
+def say(*args):
+    print(*args, flush=True)
+
+
+def _lengths():
+    """Of the two young generations, and of all that is old, frozen or not."""
+    young, middle, old = (len(gc.get_objects(generation=g)) for g in range(3))
+    return [young, middle, old + gc.get_freeze_count()]
+
+
+def found(numbers):
+    """Of a callback's information or a generation's statistics; later versions add times and more."""
+    return [numbers[key] for key in ("collected", "uncollectable")]
+
+
+def _statistics():
+    return [n for generation in gc.get_stats() for n in [generation["collections"]] + found(generation)]
+
+
+def state():
+    """
+    What can be asked of the collector; lengths and statistics since begin(). Without the count of allocations: the
+    dictionary that is made for callbacks, whichever they are, passes through a free list and so changes it by one.
+    """
+    lengths, statistics = ([a - b for a, b in zip(now, then)] for now, then in zip((_lengths(), _statistics()), _base))
+    return (gc.get_debug(), gc.get_count()[1:], len(gc.garbage), sys.getsizeof(gc.garbage), gc.isenabled(),
+            gc.get_threshold()[1:], lengths, statistics)
+
+
+def watch(thing, name):
+    """Says when thing dies; itself outside of any trash. Returns thing."""
+    kept.append(weakref.ref(thing, lambda _: say("dead", name)))
+    return thing
+
+
+class Leaf:
+    """May be watched, and hangs on what is in a cycle."""
+
+
+def leaf(name):
+    return watch(Leaf(), name)
+
+
+def collect(generation=2):
+    """Collects, and says what that returned and left behind."""
+    say("collect", generation, gc.collect(generation), gc.garbage)
