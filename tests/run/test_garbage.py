@@ -16,11 +16,11 @@ class Saved:
     pass
 
 def uncollectable(kind, n):
-    """n objects with a tp_del, each in a cycle with a list."""
+    """n objects with a tp_del, each in a cycle with a list, which holds another cycle."""
     for _ in range(n):
-        thing = getattr(gcs_testext, kind)(kind)
-        thing.ref = [thing]
-    thing = None
+        thing, held = getattr(gcs_testext, kind)(kind), Saved()
+        thing.ref, held.me = [thing, held], held
+    thing = held = None
     return gc.collect()
 
 def saved(n):
