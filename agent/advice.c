@@ -352,6 +352,8 @@ static bool maker(const char *name, char *out, size_t size)
 }
 
 /* A class is garbage only if it was made at run time; but a module's end takes its classes along. */
+const char gcs_advice_class_per_call[] = "class_per_call";
+
 static void class_per_call(const struct cycle *c, struct gcs_advice *out)
 {
 	size_t i, found = c->n;
@@ -367,14 +369,14 @@ static void class_per_call(const struct cycle *c, struct gcs_advice *out)
 			found = i;
 	}
 	if (maker(at(c, found)->name, by, sizeof(by)))
-		say(out, "class_per_call",
+		say(out, gcs_advice_class_per_call,
 		    "each call of $ makes its own class $: make it once, at module level", by,
 		    code_name(c, found, ""));
 	else if (at(c, found)->name)
-		say(out, "class_per_call", "class $ is made anew each time: make it once, at module level",
+		say(out, gcs_advice_class_per_call, "class $ is made anew each time: make it once, at module level",
 		    code_name(c, found, ""));
 	else
-		say(out, "class_per_call", "a class is made anew each time: make it once, at module level");
+		say(out, gcs_advice_class_per_call, "a class is made anew each time: make it once, at module level");
 }
 
 /* Are two types of one package? Then their author can change both. */

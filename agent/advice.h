@@ -41,6 +41,9 @@ struct gcs_advice {
 	char text[240];
 };
 
+/* The remedy for a class that is made again and again; so it holds only for a cycle that was met more than once. */
+extern const char gcs_advice_class_per_call[];
+
 /* Steps of a cycle in order; the last one's via leads to the first. */
 void gcs_advice_find(const struct gcs_step *step, size_t n, struct gcs_advice *out);
 

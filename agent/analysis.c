@@ -12,6 +12,7 @@
 #define PATH_MAX_STEPS 12 /* of the cycle that is shown */
 #define TRIES 8
 #define SIGNATURES 1024   /* known components, by signature */
+#define SMALL 16          /* members up to which a signature has the names of attributes */
 #define LARGE 200         /* members above which a component with classes in it is shown as one line */
 
 /* Signature -> row, for the life of the process; a wrong hit merges two cycles that look alike. */
@@ -104,13 +105,13 @@ static size_t put(char *out, size_t size, size_t at, const char *s)
 	return at + n;
 }
 
-static void find_advice(const struct gcs_pile *p, const struct link *link, uint32_t n, struct gcs_cycle *row)
+static void find_advice(struct gcs_pile *p, const struct link *link, uint32_t n, struct gcs_cycle *row)
 {
 	struct gcs_step step[PATH_MAX_STEPS];
 	struct gcs_advice advice;
 
 	for (uint32_t i = 0; i < n; i++)
-		step[i] = (struct gcs_step){.kind = gcs_step_kind_gil(p->object[link[i].vertex]),
+		step[i] = (struct gcs_step){.kind = gcs_pile_kind(p, link[i].vertex)->step,
 					    .type = link[i].type,
 					    .via = link[i].via,
 					    .name = link[i].name[0] ? link[i].name : NULL};
@@ -132,7 +133,7 @@ static uint64_t name_cycle(struct gcs_pile *p, const uint32_t *path, uint32_t n,
 
 	for (uint32_t i = 0; i < n; i++) {
 		link[i].vertex = path[i];
-		link[i].type = gcs_pile_type(p, path[i]);
+		link[i].type = gcs_pile_kind(p, path[i])->name;
 		name_edge(p, path[i], path[(i + 1) % n], link[i].via, sizeof(link[i].via));
 		if (!gcs_object_name_gil(p->object[path[i]], link[i].name, sizeof(link[i].name)))
 			link[i].name[0] = '\0';
@@ -163,23 +164,57 @@ static uint64_t mix(uint64_t h, uint64_t v)
 	return h ^ h >> 31;
 }
 
-/* What two components must share to be taken for the same cycle: independent of the order of members. */
+/* What tells two objects of one type apart that stand alike: the code of functions and frames, a class's name. */
+static uint64_t own_hash(const struct gcs_pile *p, const struct gcs_kind *kind, uint32_t v)
+{
+	static const unsigned with_name = 1u << GCS_STEP_CLASS | 1u << GCS_STEP_FUNCTION | 1u << GCS_STEP_FRAME |
+					  1u << GCS_STEP_GENERATOR;
+	char name[GCS_NAME_MAX + 1];
+
+	if (!(with_name & 1u << kind->step) || !gcs_object_name_gil(p->object[v], name, sizeof(name)))
+		return kind->hash;
+	return mix(kind->hash, gcs_cycle_fingerprint(name));
+}
+
+/* And two edges between alike objects: their names, where these are quickly found and not the place says all. */
+static uint64_t edge_hash(const struct gcs_pile *p, const struct gcs_kind *kind, uint32_t from, uint32_t to,
+			  uint32_t place)
+{
+	char via[GCS_VIA_MAX];
+
+	if (kind->step != GCS_STEP_INSTANCE && kind->step != GCS_STEP_DICT)
+		return place;
+	name_edge(p, from, to, via, sizeof(via));
+	return gcs_cycle_fingerprint(via);
+}
+
+/*
+ * What two components must share to be taken for the same cycle: independent of the order of members. In large ones
+ * the names of edges are left out.
+ */
 static uint64_t signature(struct analysis *a, uint32_t k)
 {
 	const struct gcs_components *c = &a->components;
 	const struct gcs_graph *g = &a->graph;
+	struct gcs_pile *p = &a->pile;
+	uint32_t size = c->first[k + 1] - c->first[k];
 	uint64_t sum = 0;
 
 	for (uint32_t m = c->first[k]; m < c->first[k + 1]; m++) {
 		uint32_t v = c->member[m];
-		uint64_t h = gcs_pile_type_hash(&a->pile, v);
+		const struct gcs_kind *kind = gcs_pile_kind(p, v);
+		uint64_t h = own_hash(p, kind, v);
 
-		for (uint32_t e = g->first[v], place = 0; e < g->first[v + 1]; e++, place++)
-			if (c->of[g->to[e]] == k)
-				h += mix(gcs_pile_type_hash(&a->pile, g->to[e]), place + 1);
+		for (uint32_t e = g->first[v], place = 1; e < g->first[v + 1]; e++, place++) {
+			uint32_t w = g->to[e];
+
+			if (c->of[w] == k)
+				h += mix(gcs_pile_kind(p, w)->hash,
+					 size > SMALL ? place : edge_hash(p, kind, v, w, place));
+		}
 		sum += mix(1, h);
 	}
-	return mix(sum, c->first[k + 1] - c->first[k]) | 1;
+	return mix(sum, size) | 1;
 }
 
 /* Every type of it, and whether a finalizer is among them; true when classes are. */
@@ -192,20 +227,53 @@ static bool add_types(struct analysis *a, uint32_t k, struct gcs_cycle *row)
 	for (uint32_t m = c->first[k]; m < c->first[k + 1]; m++) {
 		uint32_t v = c->member[m];
 
-		gcs_cycle_add_type(row, gcs_pile_type(p, v));
+		gcs_cycle_add_type(row, gcs_pile_kind(p, v)->name);
 		row->finalizer |= gcs_has_finalizer_gil(p->object[v]);
-		classes |= gcs_step_kind_gil(p->object[v]) == GCS_STEP_CLASS;
+		classes |= gcs_pile_kind(p, v)->step == GCS_STEP_CLASS;
 	}
 	/* The parts of a vertex are members too, though they are not shown. */
 	for (uint32_t m = c->first[k]; m < c->first[k + 1]; m++) {
 		uint32_t v = c->member[m];
 
 		if (p->closure[v] != GCS_NONE)
-			gcs_cycle_add_type(row, gcs_pile_type(p, p->closure[v]));
+			gcs_cycle_add_type(row, gcs_pile_kind(p, p->closure[v])->name);
 		if (p->dict[v] != GCS_NONE)
-			gcs_cycle_add_type(row, gcs_pile_type(p, p->dict[v]));
+			gcs_cycle_add_type(row, gcs_pile_kind(p, p->dict[v])->name);
 	}
 	return classes;
+}
+
+/* Is the cycle that was found one within classes, as each has many: its __mro__, its descriptors, its methods' cells? */
+static bool is_inside_class(struct gcs_pile *p, const uint32_t *path, uint32_t n)
+{
+	static const unsigned inside = 1u << GCS_STEP_OTHER | 1u << GCS_STEP_CLASS | 1u << GCS_STEP_DICT |
+				       1u << GCS_STEP_TUPLE | 1u << GCS_STEP_FUNCTION | 1u << GCS_STEP_CELL;
+	unsigned kinds = 0;
+
+	for (uint32_t i = 0; i < n; i++)
+		kinds |= 1u << gcs_pile_kind(p, path[i])->step;
+	return (kinds & 1u << GCS_STEP_CLASS) && !(kinds & ~inside);
+}
+
+/* A class that goes is one row, by its name, whichever of its cycles was found. */
+static uint64_t name_class(struct analysis *a, uint32_t k, struct gcs_cycle *row)
+{
+	char name[GCS_NAME_MAX + 1], lowest[GCS_NAME_MAX + 1] = "", more[32] = "";
+	uint32_t classes = 0;
+
+	for (uint32_t m = a->components.first[k]; m < a->components.first[k + 1]; m++) {
+		uint32_t v = a->components.member[m];
+
+		if (gcs_pile_kind(&a->pile, v)->step != GCS_STEP_CLASS)
+			continue;
+		gcs_type_name_gil(a->pile.object[v], name, sizeof(name));
+		if (!classes++ || strcmp(name, lowest) < 0)
+			memcpy(lowest, name, sizeof(name));
+	}
+	if (classes > 1)
+		snprintf(more, sizeof(more), " and %u more", classes - 1);
+	snprintf(row->text, sizeof(row->text), "class %s%s, torn down", lowest, more);
+	return gcs_cycle_fingerprint(row->text);
 }
 
 static uint64_t describe(struct analysis *a, uint32_t k, struct gcs_cycle *row)
@@ -224,6 +292,8 @@ static uint64_t describe(struct analysis *a, uint32_t k, struct gcs_cycle *row)
 		row->advice_kind = NULL;
 		return gcs_cycle_fingerprint(row->text);
 	}
+	if (n && is_inside_class(&a->pile, path, n))
+		return name_class(a, k, row);
 	if (!n) {
 		snprintf(row->text, sizeof(row->text), "a cycle through more than %d objects, %.200s among them",
 			 PATH_MAX_STEPS, short_name(row->types));

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "advice.h"
 #include "answers.h"
 #include "capture.h"
 #include "gcscope/protocol.h"
@@ -51,7 +52,7 @@ void gcs_answer_cycle(struct gcs_json *j, const struct gcs_cycle *c)
 	gcs_json_bool(j, "finalizer", c->finalizer);
 	gcs_json_null(j, "created_at");
 	gcs_json_str(j, "collected_at", c->created_at[0] ? c->created_at : NULL);
-	if (c->advice_kind) {
+	if (c->advice_kind && (c->seen > 1 || c->advice_kind != gcs_advice_class_per_call)) {
 		gcs_json_object(j, "advice");
 		gcs_json_str(j, "kind", c->advice_kind);
 		gcs_json_str(j, "text", c->advice);

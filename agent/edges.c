@@ -133,6 +133,8 @@ bool gcs_has_finalizer_gil(PyObject *obj)
 {
 	PyObject *type = gcs_type_of(obj);
 
+	if (gcs_step_kind_gil(obj) == GCS_STEP_GENERATOR)
+		return false; /* each has one, which does nothing unless it waits within a try or with */
 	return at.finalizers && (gcs_type_word(type, GCS_TP_FINALIZE) || gcs_type_word(type, GCS_TP_DEL));
 }
 

@@ -43,7 +43,7 @@ PyObject *gcs_closure_tuple_gil(PyObject *obj);
 enum gcs_step_kind gcs_step_kind_gil(PyObject *obj);
 /* A function's, frame's, generator's or class's qualified name into out; false when it has none. */
 bool gcs_object_name_gil(PyObject *obj, char *out, size_t size);
-/* Has the object a finalizer: tp_finalize (hence __del__ too), or tp_del? */
+/* Has the object a finalizer: tp_finalize (hence __del__ too), or tp_del? Generators and coroutines are not meant. */
 bool gcs_has_finalizer_gil(PyObject *obj);
 
 #endif

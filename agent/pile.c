@@ -52,24 +52,17 @@ static uint16_t kind_of(struct gcs_pile *p, PyObject *type)
 	return (uint16_t)(p->nkinds - 1);
 }
 
-static struct gcs_kind *named(struct gcs_kind *k)
+const struct gcs_kind *gcs_pile_kind(struct gcs_pile *p, uint32_t v)
 {
+	struct gcs_kind *k = &p->kinds[p->kind[v]];
+
 	if (k->named)
 		return k;
 	k->named = true;
 	gcs_type_name_gil(k->type, k->name, sizeof(k->name));
 	k->hash = gcs_cycle_fingerprint(k->name);
+	k->step = gcs_step_kind_gil(p->object[v]);
 	return k;
-}
-
-const char *gcs_pile_type(struct gcs_pile *p, uint32_t v)
-{
-	return named(&p->kinds[p->kind[v]])->name;
-}
-
-uint64_t gcs_pile_type_hash(struct gcs_pile *p, uint32_t v)
-{
-	return named(&p->kinds[p->kind[v]])->hash;
 }
 
 static uint32_t rank_of(const struct gcs_pile *p, const struct gcs_kind *a)
@@ -93,7 +86,7 @@ void gcs_pile_rank(struct gcs_pile *p)
 		return;
 	p->ranked = true;
 	for (uint32_t v = 0; v < p->n; v++)
-		gcs_pile_type(p, v);
+		gcs_pile_kind(p, v);
 	for (uint32_t i = 0; i < p->nkinds; i++)
 		if (p->kinds[i].named)
 			p->kinds[i].rank = rank_of(p, &p->kinds[i]);

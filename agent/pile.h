@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "advice.h"
 #include "gcscope/protocol.h"
 #include "layout.h"
 #include "scratch.h"
@@ -28,7 +29,8 @@ struct gcs_kind {
 	PyObject *type;
 	struct gcs_type_shape shape;
 	bool named;
-	uint64_t hash; /* of its name; valid when named */
+	uint64_t hash;           /* of its name; valid when named, as the next */
+	enum gcs_step_kind step; /* of its objects */
 	uint32_t rank; /* built-in types last, then by name; valid once ranked */
 	char name[GCS_NAME_MAX + 1];
 };
@@ -77,10 +79,8 @@ void gcs_pile_carry(struct gcs_pile *p, const uint8_t *undecided);
 /* The list is as it was. */
 void gcs_pile_end(struct gcs_pile *p);
 
-/* The name of a vertex's type. */
-const char *gcs_pile_type(struct gcs_pile *p, uint32_t v);
-/* A hash of that. */
-uint64_t gcs_pile_type_hash(struct gcs_pile *p, uint32_t v);
+/* The type of a vertex, named. */
+const struct gcs_kind *gcs_pile_kind(struct gcs_pile *p, uint32_t v);
 /* Fills rank[]: only for a cycle that is not known yet. */
 void gcs_pile_rank(struct gcs_pile *p);
 

@@ -305,3 +305,70 @@ def test_what_finalizers_take_apart(python, target):
     found = row(answer, "Breaks.other -> Other.back -> Breaks")
     assert found["count"] == 20 and found["finalizer"]
     assert answer["finalized"] >= 40 or python.version < (3, 9)
+
+
+CLASSES = '''
+import collections, gc
+gc.disable()
+
+def local(i):
+    class Local:
+        def method(self):
+            return super().__init__()
+    return Local
+
+def named(i):
+    return collections.namedtuple("Point", "x y")
+
+def ring(names):
+    """Objects of one type in a circle, by these attributes."""
+    nodes = [Node() for _ in names]
+    for i, name in enumerate(names):
+        setattr(nodes[i], name, nodes[(i + 1) % len(nodes)])
+
+class Node:
+    pass
+
+def recursive(kind):
+    if kind:
+        def walk(n):
+            return walk(n - 1) if n else 0
+        return walk
+    def visit(n):
+        return visit(n - 1) if n else 0
+    return visit
+'''
+
+
+def test_alike_but_not_the_same(python, target):
+    """Of the same types and shape, and told apart: by attributes' names, variables, classes."""
+    t = target(python, CLASSES, **ALL)
+    t.eval("[[f(i) for i in range(n)] and None for f, n in ((local, 30), (named, 40))] and gc.collect()")
+    t.eval("[ring(['left', 'right']) for i in range(50)] and [ring(['prev', 'next']) for i in range(60)] and gc.collect()")
+    t.eval("[recursive(i % 4 == 0) for i in range(200)] and gc.collect()")
+    answer, _ = rows(t)
+    assert row(answer, "class __main__.local.<locals>.Local, torn down")["count"] == 30
+    assert row(answer, "class __main__.Point, torn down")["count"] == 40
+    assert row(answer, "Node.left -> Node.right -> Node")["count"] == 50
+    assert row(answer, "Node.next -> Node.prev -> Node")["count"] == 60
+    assert row(answer, "closure walk")["count"] == 50
+    assert row(answer, "closure visit")["count"] == 150
+
+
+def test_a_class_made_once_is_not_advised_upon(few_pythons, target):
+    t = target(few_pythons, CLASSES, **ALL)
+    t.eval("local(0) and gc.collect()")
+    assert row(t.ask("cycles"), "Local, torn down")["advice"] is None
+    t.eval("local(0) and gc.collect()")
+    assert "each call of local" in row(t.ask("cycles"), "Local, torn down")["advice"]["text"]
+
+
+def test_more_distinct_cycles_than_rows(few_pythons, target):
+    """The least seen go to the others, whose totals are true."""
+    t = target(few_pythons, CLASSES, **ALL)
+    t.eval("[ring(['a%d' % i]) for i in range(1000)] and [ring(['often', 'b']) for _ in range(500)] and gc.collect()")
+    answer, found = rows(t)
+    others = answer["others"]
+    assert len(found) < 1000 and others["distinct"] >= 800 and others["objects"] >= 800
+    assert row(answer, "Node.b -> Node.often")["count"] == 500
+    assert sum(r["objects"] for r in found) + others["objects"] + answer["acyclic"] == answer["objects"]
