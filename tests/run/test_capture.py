@@ -38,7 +38,7 @@ class End:
         t.proc.stdin.flush()
         lines = []
         while not lines or lines[-1] != "END":
-            lines.append(t.readline())
+            lines.append(t.readline(60))
         self.cycles = t.ask("cycles") if with_agent else None
         self.disabled = {d["feature"] for d in t.ask("stat")["agent"]["disabled"]} if with_agent else None
         self.status = t.finish()
@@ -49,6 +49,8 @@ class End:
 @pytest.mark.limit(150)
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_unnoticed(python, target, testext, name):
+    if python.free_threaded:
+        pytest.skip("no cycles are captured there, and no two runs finalize in the same order")
     path = [HERE] + ([testext(python)] if name == "extension" else [])
     plain = End(target, python, name, path, with_agent=False)
     caught = End(target, python, name, path, with_agent=True)
@@ -56,7 +58,7 @@ def test_unnoticed(python, target, testext, name):
     assert caught.stderr == plain.stderr
     assert caught.status == plain.status
     assert len(plain.stdout) > 10
-    if python.free_threaded or name == "hiding":
+    if name == "hiding":
         assert "cycles" in caught.disabled
         return
     assert caught.cycles["captured"] > 3 and caught.cycles["objects"] > 10 and caught.cycles["cycles"]

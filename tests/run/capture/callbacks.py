@@ -7,7 +7,7 @@ import gc
 import sys
 import weakref
 
-from common import Leaf, begin, collect, end, found, leaf, say, state, watch
+from common import Leaf, begin, collect, end, found, leaf, say, state, statistics, watch
 
 
 class Node:
@@ -21,7 +21,7 @@ class Node:
 def observe(phase, info):
     """In the start phase all but the lengths of lists: two objects more stand there then."""
     say(phase, sorted(info), info["generation"], found(info), gc.get_count(), gc.get_debug(), gc.garbage,
-        [found(generation) for generation in gc.get_stats()], gc.get_freeze_count() > 0, gc.isenabled(),
+        statistics(), gc.get_freeze_count() > 0, gc.isenabled(),
         gc.get_threshold(), gc.collect(), state() if phase == "stop" else None)
 
 

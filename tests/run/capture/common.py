@@ -46,14 +46,18 @@ def _statistics():
     return [n for generation in gc.get_stats() for n in [generation["collections"]] + found(generation)]
 
 
+def statistics():
+    """Of each generation, since begin(): before, the collections at the start of the interpreter vary."""
+    return [now - then for now, then in zip(_statistics(), _base[1])]
+
+
 def state():
     """
-    What can be asked of the collector; lengths and statistics since begin(). Without the count of allocations: the
+    What can be asked of the collector; lengths of its lists since begin(). Without the count of allocations: the
     dictionary that is made for callbacks, whichever they are, passes through a free list and so changes it by one.
     """
-    lengths, statistics = ([a - b for a, b in zip(now, then)] for now, then in zip((_lengths(), _statistics()), _base))
     return (gc.get_debug(), gc.get_count()[1:], len(gc.garbage), sys.getsizeof(gc.garbage), gc.isenabled(),
-            gc.get_threshold()[1:], lengths, statistics)
+            gc.get_threshold()[1:], [now - then for now, then in zip(_lengths(), _base[0])], statistics())
 
 
 def watch(thing, name):
