@@ -430,5 +430,6 @@ void gcs_analyse_gil(struct gcs_gc_head *list, uint64_t limit, const char *where
 		analyse_window(&a);
 	gcs_pile_end(&a.pile);
 	out->objects = a.pile.taken;
+	out->complete = a.pile.complete;
 	out->lost = a.pile.lost;
 }

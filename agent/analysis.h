@@ -11,6 +11,8 @@
 #ifndef GCS_ANALYSIS_H
 #define GCS_ANALYSIS_H
 
+#include <stdbool.h>
+
 #include "cycletable.h"
 #include "layout.h"
 #include "scratch.h"
@@ -20,6 +22,7 @@ struct gcs_analysed {
 	uint64_t lost;      /* of these, left out for want of room */
 	uint64_t partial;   /* of these, counted without having seen all that they lead to */
 	uint64_t acyclic;   /* of these, in no cycle and held by none */
+	bool complete;      /* there were no more */
 };
 
 /*

@@ -158,7 +158,7 @@ void gcs_capture_probe_gil(PyObject *gc)
 int gcs_capture_begin(void)
 {
 	memset(&stats, 0, sizeof(stats));
-	memset(&now, 0, sizeof(now));
+	memset(&now.seen, 0, sizeof(now.seen)); /* a finalizer may have forked: the collection goes on in the child */
 	memset(passed_over, 0, sizeof(passed_over));
 	table = NULL;
 	if (!able)
@@ -172,6 +172,11 @@ int gcs_capture_begin(void)
 	gcs_budget_init(&budget, gcs_config.budget_percent / 2, gcs_now_ns());
 	object_ns = OBJECT_NS;
 	return 0;
+}
+
+void gcs_capture_forget(void)
+{
+	table = NULL;
 }
 
 /* ---- what a collection found ---- */
@@ -254,8 +259,10 @@ static void found(struct gcs_gc_head *garbage, struct gcs_gc_head *legacy)
 	uint64_t most = limit(begin), n;
 	struct hidden hidden;
 
-	if (gcs_gc_next(garbage) == garbage)
+	if (!table || gcs_gc_next(garbage) == garbage) {
+		now.seen.complete = true;
 		return;
+	}
 	if (hide_legacy(legacy, &hidden) && (n = count_up_to(garbage, most)))
 		gcs_analyse_gil(garbage, n, now.where, table, &scratch, &now.seen);
 	show_again(&hidden);
@@ -316,9 +323,12 @@ static void give_up_after(bool shown)
 
 int64_t gcs_capture_stop_gil(uint64_t collected, uint64_t uncollectable)
 {
-	uint64_t found_now = collected > now.seen.objects ? collected : now.seen.objects;
-	uint64_t unanalysed = now.seen.lost + (found_now - now.seen.objects);
+	/* `collected` has weak references that died of their callbacks, too: it counts only where not all was seen. */
+	uint64_t beyond = !now.seen.complete && collected > now.seen.objects ? collected - now.seen.objects : 0;
+	uint64_t unanalysed = now.seen.lost + beyond, found_now = now.seen.objects + beyond;
 
+	if (now.on)
+		give_up_after(gcs_decoy_withdraw_gil());
 	if (!table)
 		return 0;
 	stats.legacy += uncollectable;
@@ -327,9 +337,6 @@ int64_t gcs_capture_stop_gil(uint64_t collected, uint64_t uncollectable)
 		return 0;
 	}
 	now.on = false;
-	give_up_after(gcs_decoy_withdraw_gil());
-	if (!table)
-		return 0;
 	passed_over[now.generation] += unanalysed;
 	gcs_cycletable_settle(table, weigh(now.seen.objects - now.seen.lost), gcs_realtime_ns());
 	stats.captured++;
@@ -337,7 +344,7 @@ int64_t gcs_capture_stop_gil(uint64_t collected, uint64_t uncollectable)
 	stats.unanalysed += unanalysed;
 	stats.partial += now.seen.partial;
 	stats.acyclic += now.seen.acyclic;
-	stats.finalized += found_now - collected;
+	stats.finalized += found_now > collected ? found_now - collected : 0;
 	stats.analysis_ns += (uint64_t)now.analysis_ns;
 	if (stats.max_analysis_ns < (uint64_t)now.analysis_ns)
 		stats.max_analysis_ns = (uint64_t)now.analysis_ns;

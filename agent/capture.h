@@ -37,6 +37,9 @@ void gcs_capture_probe_gil(PyObject *gc);
 /* For this process: table and scratch, in the agent's memory. 0 or -ENOMEM. */
 int gcs_capture_begin(void);
 
+/* In a forked child, until that: there is no table. */
+void gcs_capture_forget(void);
+
 /* `where`: the line on which the collection began, or "". It stays readable until the stop. */
 void gcs_capture_start_gil(int generation, const char *where);
 /* Numbers as the callback's info has them. Returns the nanoseconds that the analysis took of the pause. */

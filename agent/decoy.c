@@ -157,6 +157,8 @@ void gcs_decoy_set_gil(int generation)
 {
 	struct gcs_gc_head *list = gcs_layout.list[generation];
 
+	if (mark->next)
+		gcs_decoy_withdraw_gil(); /* the last collection had no stop for us */
 	shown = false;
 	insert_behind(mark, list);
 	insert_behind(&witness.head, list);

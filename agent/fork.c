@@ -8,6 +8,7 @@
 #include "api.h"
 #include "attach.h"
 #include "builtin.h"
+#include "capture.h"
 #include "disabled.h"
 #include "gil.h"
 #include "hand.h"
@@ -77,6 +78,8 @@ static void on_child(void)
 	gcs_collect_forget();
 	gcs_server_forget();
 	gcs_peek_forget();
+	gcs_hook_share(NULL);
+	gcs_capture_forget();
 	gcs_rt = NULL;
 	child_pending = attached && !over;
 	if (begin_anew)
@@ -92,7 +95,6 @@ void gcs_fork_watch(void)
 static void begin_child_gil(void)
 {
 	child_pending = false;
-	gcs_hook_share(NULL);
 	if (gcs_mem_reset() || gcs_rt_begin_gil())
 		return;
 	gcs_thread_start();
