@@ -120,7 +120,7 @@ static void put_cycle(FILE *f, const json_t *e)
 	put_int(f, estimate ? "count=~" : "count=", e, "count");
 	put_int(f, estimate ? "objects=~" : "objects=", e, "objects");
 	put_size(f, estimate ? "bytes=~" : "bytes=", e, "bytes");
-	fprintf(f, " %s", text);
+	fprintf(f, " %s", *text ? text : "-");
 	if (gcs_fields_true(e, "new"))
 		fputs(" new", f);
 	free(text);

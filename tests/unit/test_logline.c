@@ -13,6 +13,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "json.h"
 #include "logline.h"
@@ -163,6 +164,45 @@ static void stream(void **state)
 	      "2026-11-20T07:30:01.123Z 4711 dropped count=12");
 }
 
+#define CYCLE "\"event\":\"cycle\",\"count\":12,\"objects\":48,\"bytes\":788480,"
+
+static void cycles(void **state)
+{
+	(void)state;
+	check("{" HEAD CYCLE "\"text\":\"Foo._filter -> AddLF._callback -> method.__self__ -> Foo\",\"estimate\":false,"
+	      "\"new\":true}",
+	      true,
+	      "2026-11-20T07:30:01.123Z 4711 cycle count=12 objects=48 bytes=770KiB "
+	      "Foo._filter -> AddLF._callback -> method.__self__ -> Foo new");
+	check("{" HEAD CYCLE "\"text\":\"Node.parent -> Node\",\"estimate\":true,\"new\":false}", true,
+	      "2026-11-20T07:30:01.123Z 4711 cycle count=~12 objects=~48 bytes=~770KiB Node.parent -> Node");
+	check("{" HEAD CYCLE "\"text\":\"dict['a\\nb'] -> \\u001b[2J\\u009b\\u202eC\\u2028\",\"estimate\":1}", true,
+	      "2026-11-20T07:30:01.123Z 4711 cycle count=12 objects=48 bytes=770KiB "
+	      "dict['a\\nb'] -> \\x1b[2J\\u009b\\u202eC\\u2028");
+	check("{" HEAD "\"event\":\"cycle\",\"count\":\"x\",\"text\":[],\"new\":\"yes\"}", true,
+	      "2026-11-20T07:30:01.123Z 4711 cycle count=- objects=- bytes=- -");
+	check("{" HEAD "\"event\":\"cycle\",\"text\":\"\"}", true,
+	      "2026-11-20T07:30:01.123Z 4711 cycle count=- objects=- bytes=- -");
+}
+
+static void a_megabyte_is_one_line(void **state)
+{
+	const size_t n = 1 << 20;
+	char *text = malloc(n + 1), *line;
+	json_t *e;
+
+	(void)state;
+	memset(text, '\n', n);
+	text[n] = '\0';
+	e = json_pack("{s:s, s:s}", "event", "cycle", "text", text);
+	line = gcs_logline_format(e, true);
+	assert_null(strchr(line, '\n'));
+	assert_int_equal(strlen(line), strlen("- - cycle count=- objects=- bytes=- ") + 2 * n);
+	free(line);
+	json_decref(e);
+	free(text);
+}
+
 static void what_is_not_known(void **state)
 {
 	(void)state;
@@ -182,6 +222,8 @@ int main(void)
 		cmocka_unit_test(introductions),
 		cmocka_unit_test(agent_and_command_line_agree),
 		cmocka_unit_test(stream),
+		cmocka_unit_test(cycles),
+		cmocka_unit_test(a_megabyte_is_one_line),
 		cmocka_unit_test(what_is_not_known),
 	};
 
