@@ -4,6 +4,7 @@
 
 #include "client.h"
 #include "cmd.h"
+#include "cycles.h"
 #include "fields.h"
 #include "stream.h"
 #include "table.h"
@@ -15,30 +16,29 @@ static json_t *ask(const struct gcs_options *o, struct gcs_client *c)
 	return gcs_client_ask(c, o->timeout_s, "cycles", "cycles");
 }
 
-/* "~1,200": an estimate. */
-static void add_total(struct gcs_table *t, const char *text, bool estimate)
+static void add_total(struct gcs_table *t, const char *mark, const char *text)
 {
-	char *s = xasprintf("%s%s", estimate ? "~" : "", text);
+	char *s = xasprintf("%s%s", mark, text);
 
 	gcs_table_add(t, s);
 	free(s);
 }
 
-static void add_row(struct gcs_table *t, const json_t *row, size_t number, bool estimate)
+static void add_row(struct gcs_table *t, const json_t *row, size_t number, const char *mark)
 {
 	char s[GCS_UNIT_MAX], *n = xasprintf("%zu", number);
 
 	gcs_table_add(t, n);
-	add_total(t, gcs_unit_int(s, gcs_fields_num(row, "count")), estimate);
-	add_total(t, gcs_unit_int(s, gcs_fields_num(row, "objects")), estimate);
-	add_total(t, gcs_unit_bytes(s, gcs_fields_num(row, "bytes"), " "), estimate);
+	add_total(t, mark, gcs_unit_int(s, gcs_fields_num(row, "count")));
+	add_total(t, mark, gcs_unit_int(s, gcs_fields_num(row, "objects")));
+	add_total(t, mark, gcs_unit_bytes(s, gcs_fields_num(row, "bytes"), " "));
 	gcs_table_add(t, gcs_unit_int(s, gcs_fields_num(row, "size")));
 	gcs_table_add(t, gcs_fields_true(row, "finalizer") ? "yes" : "");
 	gcs_table_add(t, gcs_fields_str(row, "text"));
 	free(n);
 }
 
-static void print_rows(struct gcs_out *out, const json_t *rows, bool estimate)
+static void print_rows(struct gcs_out *out, const json_t *rows, const char *mark)
 {
 	static const struct gcs_column col[] = {
 		{"#", true, false},     {"COUNT", true, false}, {"OBJECTS", true, false},
@@ -49,7 +49,7 @@ static void print_rows(struct gcs_out *out, const json_t *rows, bool estimate)
 
 	gcs_table_init(&t, col, sizeof(col) / sizeof(col[0]));
 	for (size_t i = 0; i < json_array_size(rows); i++)
-		add_row(&t, json_array_get(rows, i), i + 1, estimate);
+		add_row(&t, json_array_get(rows, i), i + 1, mark);
 	gcs_table_print(&t, out);
 	gcs_table_fini(&t);
 }
@@ -67,47 +67,40 @@ static void print_details(struct gcs_out *out, const json_t *rows)
 
 		gcs_out_printf(out, "\n%zu: %s\n", i + 1, text);
 		if (advice)
-			gcs_out_printf(out, "   remedy: %s\n", remedy);
+			gcs_out_printf(out, "   " GCS_CYCLES_REMEDY "%s\n", remedy);
 		if (at)
-			gcs_out_printf(out, "   first found by a collection that began at %s\n", safe_at);
+			gcs_out_printf(out, "   " GCS_CYCLES_AT "%s\n", safe_at);
 		free(text);
 		free(safe_at);
 		free(remedy);
 	}
 }
 
-static void print_totals(struct gcs_out *out, const json_t *a)
+static void print_others(struct gcs_out *out, const json_t *a, const char *mark)
 {
-	char n[5][GCS_UNIT_MAX];
+	char n[3][GCS_UNIT_MAX];
 
-	gcs_out_printf(out, "%s of %s collections captured, %s objects of cyclic garbage in them",
-		       gcs_unit_int(n[0], gcs_fields_num(a, "captured")),
-		       gcs_unit_int(n[1], gcs_fields_num(a, "collections")),
-		       gcs_unit_int(n[2], gcs_fields_num(a, "objects")));
-	if (gcs_fields_true(a, "estimate"))
-		gcs_out_printf(out,
-			       "; %s collections and %s objects passed over: totals with ~ are estimates",
-			       gcs_unit_int(n[3], gcs_fields_num(a, "skipped") + gcs_fields_num(a, "refused")),
-			       gcs_unit_int(n[4], gcs_fields_num(a, "unanalysed")));
-	gcs_out_printf(out, "\n");
+	if (!(gcs_fields_num(a, "others.distinct") > 0))
+		return;
+	gcs_out_printf(out, "others: %s distinct cycles, %s%s objects, %s%s\n",
+		       gcs_unit_int(n[0], gcs_fields_num(a, "others.distinct")), mark,
+		       gcs_unit_int(n[1], gcs_fields_num(a, "others.objects")), mark,
+		       gcs_unit_bytes(n[2], gcs_fields_num(a, "others.bytes"), " "));
 }
 
 static void show(struct gcs_out *out, const json_t *a)
 {
 	const json_t *rows = json_object_get(a, "cycles");
-	char n[3][GCS_UNIT_MAX];
+	char *summary = gcs_cycles_summary(a);
 
-	print_totals(out, a);
+	gcs_out_printf(out, "%s\n", summary);
+	free(summary);
 	if (!json_array_size(rows)) {
-		gcs_out_printf(out, "no cycle had to be freed\n");
+		gcs_out_printf(out, GCS_CYCLES_NONE "\n");
 		return;
 	}
-	print_rows(out, rows, gcs_fields_true(a, "estimate"));
-	if (gcs_fields_num(a, "others.distinct") > 0)
-		gcs_out_printf(out, "others: %s distinct cycles, %s objects, %s\n",
-			       gcs_unit_int(n[0], gcs_fields_num(a, "others.distinct")),
-			       gcs_unit_int(n[1], gcs_fields_num(a, "others.objects")),
-			       gcs_unit_bytes(n[2], gcs_fields_num(a, "others.bytes"), " "));
+	print_rows(out, rows, gcs_cycles_mark(a));
+	print_others(out, a, gcs_cycles_mark(a));
 	print_details(out, rows);
 }
 

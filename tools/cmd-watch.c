@@ -23,6 +23,7 @@
 #ifdef HAVE_NCURSES
 
 #define TYPES_MAX 500   /* rows asked for: enough to scroll, cheap to send */
+#define CYCLES_MAX 100  /* these are long */
 #define PENDING_MAX 16  /* requests under way */
 #define HISTORY_EVERY 5 /* intervals between histories for the small line */
 
@@ -34,13 +35,19 @@ struct watch {
 	enum gcs_watch_kind pending[PENDING_MAX]; /* answers come in this order */
 	size_t npending;
 	int64_t asked_ns, heard_ns, next_ns, end_ns;
+	int64_t cycles_ns; /* not before this are cycles asked for again */
 	char *history_of; /* the type last asked for */
 	unsigned ticks;
 	bool done;
 };
 
 static const char *const schemas[GCS_WATCH_KINDS] = {"info", "stat", "census", "suspects",
-						     "history", "history"};
+						     "cycles", "history", "history"};
+
+static int64_t interval_ns(const struct watch *w)
+{
+	return (int64_t)(w->o->interval_s * 1e9);
+}
 
 static void ask(struct watch *w, enum gcs_watch_kind kind, const char *request)
 {
@@ -77,8 +84,10 @@ static void ask_history(struct watch *w, enum gcs_watch_kind kind, const char *o
 
 static void ask_selected(struct watch *w)
 {
+	const char *type = gcs_watch_type(&w->model);
+
 	free(w->history_of);
-	w->history_of = w->model.selected ? xstrdup(w->model.selected) : NULL;
+	w->history_of = type ? xstrdup(type) : NULL;
 	if (w->history_of)
 		ask_history(w, GCS_WATCH_HISTORY, w->history_of, 0);
 }
@@ -98,7 +107,7 @@ static void ask_all(struct watch *w)
 /* The cursor is on another type than the history is of. */
 static void follow_selection(struct watch *w)
 {
-	const char *now = w->model.selected;
+	const char *now = gcs_watch_type(&w->model);
 
 	if (now && (!w->history_of || strcmp(now, w->history_of)) && w->npending < PENDING_MAX)
 		ask_selected(w);
@@ -113,6 +122,29 @@ static void fill_trends(struct watch *w)
 		ask_history(w, GCS_WATCH_PAST, type, GCS_WATCH_TREND);
 }
 
+/* Nothing else is under way, and the numbers may move, or there are none yet. */
+static bool wants_cycles(const struct watch *w)
+{
+	return gcs_watch_table(&w->model) == GCS_VIEW_CYCLES && !w->npending &&
+	       (!w->model.paused || !w->model.answer[GCS_WATCH_CYCLES]);
+}
+
+/*
+ * Only while they are looked at, and not more than once an interval, whatever keys are pressed: for
+ * each answer the agent copies its table with the GIL held.
+ */
+static void follow_cycles(struct watch *w)
+{
+	int64_t now = gcs_now_ns();
+	char request[64];
+
+	if (!wants_cycles(w) || now < w->cycles_ns)
+		return;
+	w->cycles_ns = now + interval_ns(w);
+	snprintf(request, sizeof(request), "cycles limit=%ld\n", w->o->limit ? w->o->limit : CYCLES_MAX);
+	ask(w, GCS_WATCH_CYCLES, request);
+}
+
 static void tick(struct watch *w)
 {
 	int64_t now = gcs_now_ns();
@@ -121,7 +153,7 @@ static void tick(struct watch *w)
 		w->done = true;
 	if (now < w->next_ns || w->npending || w->model.paused)
 		return;
-	w->next_ns = now + (int64_t)(w->o->interval_s * 1e9);
+	w->next_ns = now + interval_ns(w);
 	ask_all(w);
 }
 
@@ -170,9 +202,9 @@ static void sort_by(struct watch *w, enum gcs_sort sort)
 static void toggle(struct watch *w, enum gcs_watch_view view)
 {
 	gcs_watch_show(&w->model,
-		       w->model.view == view
-			       ? (view == GCS_VIEW_SUSPECTS ? GCS_VIEW_TYPES : w->model.back)
-			       : view);
+		       w->model.view != view	 ? view
+		       : view < GCS_VIEW_HISTORY ? GCS_VIEW_TYPES
+						 : w->model.back);
 }
 
 static void move_key(struct watch *w, int key)
@@ -230,12 +262,16 @@ static void handle_key(struct watch *w, int key)
 	case 's':
 		toggle(w, GCS_VIEW_SUSPECTS);
 		break;
+	case 'y':
+		toggle(w, GCS_VIEW_CYCLES);
+		break;
 	case '?':
 	case 'h':
 		gcs_watch_show(&w->model, GCS_VIEW_HELP);
 		break;
 	case GCS_KEY_ENTER:
-		toggle(w, GCS_VIEW_HISTORY);
+		if (w->model.view != GCS_VIEW_CYCLES) /* the agent keeps no history of these */
+			toggle(w, GCS_VIEW_HISTORY);
 		break;
 	case GCS_KEY_ESCAPE:
 		gcs_watch_show(&w->model,
@@ -274,6 +310,8 @@ static int wait_ms(const struct watch *w)
 
 	if (!w->npending && !w->model.paused && w->next_ns < when)
 		when = w->next_ns;
+	if (wants_cycles(w) && w->cycles_ns < when)
+		when = w->cycles_ns;
 	return gcs_deadline_ms(when, 1000);
 }
 
@@ -302,6 +340,7 @@ static void loop(struct watch *w)
 		tick(w);
 		follow_selection(w);
 		fill_trends(w);
+		follow_cycles(w);
 		draw(w);
 		if (poll(p, 3, wait_ms(w)) < 0 && errno != EINTR)
 			die("poll: %s", strerror(errno));
@@ -362,7 +401,7 @@ static int cmd_watch(struct gcs_options *o)
 const struct cmd_entry cmd_entry_watch = {
 	.name = "watch",
 	.usage = "[OPTIONS] [TARGET]",
-	.summary = "Shows a live view: gc, memory, types with their growth and history, suspects.",
+	.summary = "Shows a live view: gc, memory, types with their growth and history, suspects, cycles.",
 	.notes = "The interval is that of the screen (default 1 s); the agent's own, GCSCOPE_INTERVAL,\n"
 		 "is that of new counts. The keys are shown on the screen.",
 	.impact = "low: shows the agent's last census; only the key r takes a new one",

@@ -24,16 +24,26 @@ void gcs_watch_fini(struct gcs_watch *w)
 		json_decref(w->answer[i]);
 	json_decref(w->trend);
 	json_decref(w->past);
+	json_decref(w->from.count);
+	json_decref(w->next.count);
 	free(w->selected);
+}
+
+enum gcs_watch_view gcs_watch_table(const struct gcs_watch *w)
+{
+	return w->view < GCS_VIEW_HISTORY ? w->view : w->back;
 }
 
 const json_t *gcs_watch_rows(const struct gcs_watch *w)
 {
-	bool suspects = w->view == GCS_VIEW_SUSPECTS ||
-			(w->view > GCS_VIEW_SUSPECTS && w->back == GCS_VIEW_SUSPECTS);
-
-	return suspects ? json_object_get(w->answer[GCS_WATCH_SUSPECTS], "suspects")
-			: json_object_get(w->answer[GCS_WATCH_CENSUS], "types");
+	switch (gcs_watch_table(w)) {
+	case GCS_VIEW_SUSPECTS:
+		return json_object_get(w->answer[GCS_WATCH_SUSPECTS], "suspects");
+	case GCS_VIEW_CYCLES:
+		return json_object_get(w->answer[GCS_WATCH_CYCLES], "cycles");
+	default:
+		return json_object_get(w->answer[GCS_WATCH_CENSUS], "types");
+	}
 }
 
 size_t gcs_watch_nrows(const struct gcs_watch *w)
@@ -41,22 +51,30 @@ size_t gcs_watch_nrows(const struct gcs_watch *w)
 	return json_array_size(gcs_watch_rows(w));
 }
 
-static const char *row_type(const struct gcs_watch *w, size_t i)
+/* What a row is selected by. */
+static const char *row_key(const struct gcs_watch *w, size_t i)
 {
-	return gcs_fields_str(json_array_get(gcs_watch_rows(w), i), "type");
+	const char *key = gcs_watch_table(w) == GCS_VIEW_CYCLES ? "fingerprint" : "type";
+
+	return gcs_fields_str(json_array_get(gcs_watch_rows(w), i), key);
+}
+
+const char *gcs_watch_type(const struct gcs_watch *w)
+{
+	return gcs_watch_table(w) == GCS_VIEW_CYCLES ? NULL : w->selected;
 }
 
 static void select_row(struct gcs_watch *w, size_t i)
 {
-	const char *type = row_type(w, i);
+	const char *key = row_key(w, i);
 
 	w->cursor = i;
 	free(w->selected);
-	w->selected = type ? xstrdup(type) : NULL;
+	w->selected = key ? xstrdup(key) : NULL;
 }
 
 /*
- * Puts the cursor on the selected type again; when it is gone, what took its place is selected.
+ * Puts the cursor on the selected row again; when it is gone, what took its place is selected.
  * Until somebody has moved the cursor it is on the first row, whatever that is.
  */
 static void find_selected(struct gcs_watch *w)
@@ -64,9 +82,9 @@ static void find_selected(struct gcs_watch *w)
 	size_t n = gcs_watch_nrows(w);
 
 	for (size_t i = 0; w->selected && w->moved && i < n; i++) {
-		const char *type = row_type(w, i);
+		const char *key = row_key(w, i);
 
-		if (type && !strcmp(type, w->selected)) {
+		if (key && !strcmp(key, w->selected)) {
 			w->cursor = i;
 			return;
 		}
@@ -149,6 +167,43 @@ static void note_past(struct gcs_watch *w, const json_t *history, int64_t now_ns
 	json_decref(counts);
 }
 
+/*
+ * Rates begin half to all of GCS_WATCH_RATE_S ago: collections come in bursts, and from one answer
+ * to the next most counts would stand still.
+ */
+static void note_cycles(struct gcs_watch *w, const json_t *cycles, int64_t now_ns)
+{
+	const json_t *rows = json_object_get(cycles, "cycles");
+	json_t *count;
+
+	w->cycles_ns = now_ns;
+	if (w->next.count && (double)(now_ns - w->next.ns) < GCS_WATCH_RATE_S * 1e9 / 2)
+		return;
+	count = json_object();
+	for (size_t i = 0; i < json_array_size(rows); i++) {
+		const json_t *row = json_array_get(rows, i);
+		const char *fingerprint = gcs_fields_str(row, "fingerprint");
+
+		if (fingerprint && isfinite(gcs_fields_num(row, "count")))
+			json_object_set(count, fingerprint, json_object_get(row, "count"));
+	}
+	json_decref(w->from.count);
+	w->from = w->next;
+	w->next = (struct gcs_watch_counts){count, now_ns};
+}
+
+double gcs_watch_rate(const struct gcs_watch *w, const json_t *cycle)
+{
+	const struct gcs_watch_counts *from = w->from.count ? &w->from : &w->next;
+	const char *fingerprint = gcs_fields_str(cycle, "fingerprint");
+	const json_t *before = fingerprint ? json_object_get(from->count, fingerprint) : NULL;
+
+	if (!before || w->cycles_ns <= from->ns)
+		return NAN;
+	return (gcs_fields_num(cycle, "count") - json_number_value(before)) /
+	       ((double)(w->cycles_ns - from->ns) / 1e9);
+}
+
 static void note_rss(struct gcs_watch *w, double rss)
 {
 	if (w->nrss == GCS_WATCH_RSS)
@@ -170,7 +225,9 @@ void gcs_watch_answer(struct gcs_watch *w, enum gcs_watch_kind kind, json_t *ans
 		note_rss(w, gcs_fields_num(answer, "process.rss_bytes"));
 	if (kind == GCS_WATCH_CENSUS)
 		note_census(w, answer, now_ns);
-	if (kind == GCS_WATCH_CENSUS || kind == GCS_WATCH_SUSPECTS)
+	if (kind == GCS_WATCH_CYCLES)
+		note_cycles(w, answer, now_ns);
+	if (kind == GCS_WATCH_CENSUS || kind == GCS_WATCH_SUSPECTS || kind == GCS_WATCH_CYCLES)
 		find_selected(w);
 }
 
@@ -216,10 +273,13 @@ void gcs_watch_scroll(struct gcs_watch *w, size_t height)
 
 void gcs_watch_show(struct gcs_watch *w, enum gcs_watch_view view)
 {
-	if (w->view < GCS_VIEW_HISTORY)
-		w->back = w->view;
+	bool types = gcs_watch_table(w) != GCS_VIEW_CYCLES;
+
+	w->back = gcs_watch_table(w);
 	w->view = view;
 	w->top = 0;
+	if (types != (gcs_watch_table(w) != GCS_VIEW_CYCLES))
+		w->moved = false; /* what was chosen is not among these */
 	find_selected(w);
 }
 
@@ -236,7 +296,7 @@ size_t gcs_watch_trend(const struct gcs_watch *w, const char *type, double *out)
 const char *gcs_watch_wants_past(struct gcs_watch *w)
 {
 	for (size_t i = w->top; w->view == GCS_VIEW_TYPES && i < w->top + w->height; i++) {
-		const char *type = row_type(w, i);
+		const char *type = row_key(w, i);
 
 		if (type && !json_object_get(w->past, type)) {
 			json_object_set_new(w->past, type, json_true());

@@ -360,10 +360,11 @@ static void draw_keys(const struct gcs_screen *s, const struct gcs_watch *w)
 {
 	static const char *const keys[] = {
 		[GCS_VIEW_TYPES] =
-			"q quit  ? help  c/g/b sort  Enter history  s suspects  p pause  r refresh",
-		[GCS_VIEW_SUSPECTS] = "q quit  ? help  s types  Enter history  p pause  r refresh",
+			"q quit  ? help  c/g/b sort  Enter history  s suspects  y cycles  p pause  r new",
+		[GCS_VIEW_SUSPECTS] = "q quit  ? help  s types  Enter history  y cycles  p pause  r new",
+		[GCS_VIEW_CYCLES] = "q quit  ? help  y types  up/down other cycle  s suspects  p pause",
 		[GCS_VIEW_HISTORY] =
-			"q quit  ? help  Enter back  up/down other type  p pause  r refresh",
+			"q quit  ? help  Enter back  up/down other type  p pause  r new",
 		[GCS_VIEW_HELP] = "q quit  any key goes back",
 	};
 
@@ -379,6 +380,9 @@ static void draw_view(const struct gcs_screen *s, struct gcs_watch *w, int y, in
 		break;
 	case GCS_VIEW_SUSPECTS:
 		gcs_view_suspects(s, w, y, height);
+		break;
+	case GCS_VIEW_CYCLES:
+		gcs_view_cycles(s, w, y, height);
 		break;
 	case GCS_VIEW_HISTORY:
 		gcs_view_history(s, w, y, height);

@@ -67,6 +67,7 @@ char *gcs_screen_safe(const struct gcs_screen *s, const char *text);
 /* The views, in watch-views.c: each draws rows y to y + height - 1. */
 void gcs_view_types(const struct gcs_screen *s, struct gcs_watch *w, int y, int height);
 void gcs_view_suspects(const struct gcs_screen *s, struct gcs_watch *w, int y, int height);
+void gcs_view_cycles(const struct gcs_screen *s, struct gcs_watch *w, int y, int height);
 void gcs_view_history(const struct gcs_screen *s, const struct gcs_watch *w, int y, int height);
 void gcs_view_help(const struct gcs_screen *s, int y, int height);
 /* A few suspects beside another view: at most height rows. Returns the rows used. */

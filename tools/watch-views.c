@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The views of `gcscope watch`: types, suspects, the history of a type, help. They only draw.
+ * The views of `gcscope watch`: types, suspects, cycles, the history of a type, help. They only draw.
  */
 #include "watch-screen.h"
 
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cycles.h"
 #include "fields.h"
 #include "text.h"
 #include "xalloc.h"
@@ -45,9 +46,32 @@ static void put_message(const struct gcs_screen *s, const struct gcs_watch *w,
 	free(why);
 }
 
-static void types_head(const struct gcs_screen *s, const struct gcs_watch *w, struct layout l,
-		       int y)
+typedef void put_row(const struct gcs_screen *s, const struct gcs_watch *w, int y, const json_t *row,
+		     bool selected);
+
+/* The table's rows, as many as fit, scrolled to the cursor. */
+static void put_rows(const struct gcs_screen *s, struct gcs_watch *w, int y, int rows, put_row *put)
 {
+	const json_t *all = gcs_watch_rows(w);
+
+	if (rows <= 0)
+		return;
+	gcs_watch_scroll(w, (size_t)rows);
+	for (int i = 0; i < rows; i++) {
+		size_t r = w->top + (size_t)i;
+		const json_t *row = json_array_get(all, r);
+
+		if (!row)
+			return;
+		if (r == w->cursor)
+			gcs_screen_printf(s, y + i, 0, GCS_STYLE_BAR, "%*s", s->cols, "");
+		put(s, w, y + i, row, r == w->cursor);
+	}
+}
+
+static void types_head(const struct gcs_screen *s, const struct gcs_watch *w, int y)
+{
+	struct layout l = layout_for(s->cols);
 	int x = 0;
 
 	gcs_screen_printf(s, y, x, GCS_STYLE_BOLD, "%9s%s", "COUNT",
@@ -84,16 +108,15 @@ static void put_trend(const struct gcs_screen *s, const struct gcs_watch *w, int
 	gcs_screen_put(s, y, x + GCS_WATCH_TREND - (int)n, s->cols, style, line);
 }
 
-static void types_row(const struct gcs_screen *s, const struct gcs_watch *w, struct layout l, int y,
-		      const json_t *row, bool selected)
+static void types_row(const struct gcs_screen *s, const struct gcs_watch *w, int y, const json_t *row,
+		      bool selected)
 {
+	struct layout l = layout_for(s->cols);
 	enum gcs_watch_style style = selected ? GCS_STYLE_BAR : GCS_STYLE_PLAIN;
 	double growth = gcs_fields_num(row, "growth_per_s");
 	char *type = gcs_screen_safe(s, gcs_fields_str(row, "type")), n[GCS_UNIT_MAX];
 	int x = 10;
 
-	if (selected)
-		gcs_screen_printf(s, y, 0, style, "%*s", s->cols, "");
 	gcs_screen_printf(s, y, 0, style, "%9s", gcs_unit_int(n, gcs_fields_num(row, "count")));
 	if (l.bytes) {
 		gcs_screen_printf(s, y, x, style, "%10s",
@@ -138,27 +161,17 @@ void gcs_view_types(const struct gcs_screen *s, struct gcs_watch *w, int y, int 
 {
 	bool history = height >= 8;
 	int rows = height - 1 - history;
-	struct layout l = layout_for(s->cols);
-	const json_t *types = gcs_watch_rows(w);
 
-	types_head(s, w, l, y);
-	if (rows <= 0)
-		return;
-	gcs_watch_scroll(w, (size_t)rows);
-	for (int i = 0; i < rows; i++) {
-		size_t r = w->top + (size_t)i;
-		const json_t *row = json_array_get(types, r);
-
-		if (row)
-			types_row(s, w, l, y + 1 + i, row, r == w->cursor);
-	}
-	if (!json_array_size(types))
+	types_head(s, w, y);
+	put_rows(s, w, y + 1, rows, types_row);
+	if (!gcs_watch_nrows(w))
 		put_message(s, w, GCS_WATCH_CENSUS, y + 1, "waiting for the first census");
 	else if (history)
 		put_history_line(s, w, y + height - 1);
 }
 
-static void suspect_row(const struct gcs_screen *s, int y, const json_t *row, bool selected)
+static void suspect_row(const struct gcs_screen *s, const struct gcs_watch *w, int y, const json_t *row,
+			bool selected)
 {
 	const char *confidence = gcs_fields_str(row, "confidence");
 	enum gcs_watch_style style = selected ? GCS_STYLE_BAR : GCS_STYLE_PLAIN;
@@ -166,8 +179,7 @@ static void suspect_row(const struct gcs_screen *s, int y, const json_t *row, bo
 	     *grade = gcs_screen_safe(s, confidence);
 	char count[GCS_UNIT_MAX], rate[GCS_UNIT_MAX], bytes[GCS_UNIT_MAX], brate[GCS_UNIT_MAX];
 
-	if (selected)
-		gcs_screen_printf(s, y, 0, style, "%*s", s->cols, "");
+	(void)w;
 	gcs_screen_put(s, y, 0, 9, selected ? style : style_of(confidence), grade);
 	gcs_screen_printf(s, y, 10, style, "%8s %9s",
 			  gcs_unit_int(count, gcs_fields_num(row, "count")),
@@ -205,13 +217,13 @@ int gcs_view_suspects_brief(const struct gcs_screen *s, const struct gcs_watch *
 		return 1;
 	}
 	if (height == 1) {
-		suspect_row(s, y, json_array_get(rows, 0), false);
+		suspect_row(s, w, y, json_array_get(rows, 0), false);
 		return 1;
 	}
 	gcs_screen_printf(s, y, 0, GCS_STYLE_BOLD, "%d suspect%s", n, n == 1 ? "" : "s");
 	n = n < height ? n : height;
 	for (int i = 0; i < n; i++)
-		suspect_row(s, y + 1 + i, json_array_get(rows, (size_t)i), false);
+		suspect_row(s, w, y + 1 + i, json_array_get(rows, (size_t)i), false);
 	return n + 1;
 }
 
@@ -240,26 +252,118 @@ static void put_evidence(const struct gcs_screen *s, const json_t *row, int y)
 
 void gcs_view_suspects(const struct gcs_screen *s, struct gcs_watch *w, int y, int height)
 {
-	const json_t *all = gcs_watch_rows(w);
 	int rows = height - 3;
 
 	gcs_screen_put(s, y, 0, s->cols, GCS_STYLE_BOLD, "SUSPECTS");
-	if (!json_array_size(all)) {
+	if (!gcs_watch_nrows(w)) {
 		no_suspects(s, w, y + 1);
 		return;
 	}
 	if (rows <= 0)
 		return;
-	gcs_watch_scroll(w, (size_t)rows);
-	for (int i = 0; i < rows; i++) {
-		size_t r = w->top + (size_t)i;
-		const json_t *row = json_array_get(all, r);
-
-		if (row)
-			suspect_row(s, y + 1 + i, row, r == w->cursor);
-	}
-	put_evidence(s, json_array_get(all, w->cursor), y + height - 2);
+	put_rows(s, w, y + 1, rows, suspect_row);
+	put_evidence(s, json_array_get(gcs_watch_rows(w), w->cursor), y + height - 2);
 }
+
+/* ---- cycles ---- */
+
+/* What only a wide screen has: OBJECTS and RATE. */
+static bool wide(const struct gcs_screen *s)
+{
+	return s->cols >= 70;
+}
+
+static void cycle_line(const struct gcs_screen *s, int y, enum gcs_watch_style style, const char *count,
+		       const char *objects, const char *bytes, const char *rate, const char *text)
+{
+	if (wide(s))
+		gcs_screen_printf(s, y, 0, style, "%9s %9s %11s %9s", count, objects, bytes, rate);
+	else
+		gcs_screen_printf(s, y, 0, style, "%9s %11s", count, bytes);
+	gcs_screen_put(s, y, wide(s) ? 43 : 23, s->cols, style, text);
+}
+
+static void cycle_row(const struct gcs_screen *s, const struct gcs_watch *w, int y, const json_t *row,
+		      bool selected)
+{
+	const char *mark = gcs_cycles_mark(w->answer[GCS_WATCH_CYCLES]);
+	char *text = gcs_screen_safe(s, gcs_fields_str(row, "text")), n[GCS_UNIT_MAX], rate[GCS_UNIT_MAX];
+	char *count = xasprintf("%s%s", mark, gcs_unit_int(n, gcs_fields_num(row, "count")));
+	char *objects = xasprintf("%s%s", mark, gcs_unit_int(n, gcs_fields_num(row, "objects")));
+	char *bytes = xasprintf("%s%s", mark, gcs_unit_bytes(n, gcs_fields_num(row, "bytes"), " "));
+
+	cycle_line(s, y, selected ? GCS_STYLE_BAR : GCS_STYLE_PLAIN, count, objects, bytes,
+		   gcs_unit_rate(rate, gcs_watch_rate(w, row)), text);
+	free(text);
+	free(count);
+	free(objects);
+	free(bytes);
+}
+
+/*
+ * Text from line y on, broken at spaces where there are any, cut before line `end`; NULL: none.
+ * Takes the text over. Returns the line after it.
+ */
+static int put_wrapped(const struct gcs_screen *s, int y, int end, enum gcs_watch_style style, char *text)
+{
+	for (char *p = text; p && *p && y < end; y++) {
+		size_t fits = gcs_text_fit(p, (size_t)s->cols), n = fits;
+		char after;
+
+		while (p[n] && n && p[n] != ' ')
+			n--;
+		n = n ? n : fits;
+		after = p[n];
+		p[n] = '\0';
+		gcs_screen_put(s, y, 0, s->cols, style, p);
+		p[n] = after;
+		p += n + strspn(p + n, " ");
+	}
+	free(text);
+	return y;
+}
+
+/* "remedy: ...", from a member that may be null; NULL then. */
+static char *labelled(const struct gcs_screen *s, const char *label, const char *text)
+{
+	char *safe = text ? gcs_screen_safe(s, text) : NULL;
+	char *line = safe ? xasprintf("%s%s", label, safe) : NULL;
+
+	free(safe);
+	return line;
+}
+
+/* The selected cycle, whole, as far as there is room for it. */
+static void put_cycle(const struct gcs_screen *s, const json_t *row, int y, int end)
+{
+	if (end - y >= 5)
+		y = put_wrapped(s, y, y + 2, GCS_STYLE_BOLD, labelled(s, "", gcs_fields_str(row, "text")));
+	y = put_wrapped(s, y, end - 1, GCS_STYLE_PLAIN, labelled(s, GCS_CYCLES_REMEDY, gcs_fields_str(row, "advice.text")));
+	put_wrapped(s, y, end, GCS_STYLE_DIM, labelled(s, GCS_CYCLES_AT, gcs_fields_str(row, "collected_at")));
+}
+
+void gcs_view_cycles(const struct gcs_screen *s, struct gcs_watch *w, int y, int height)
+{
+	const json_t *a = w->answer[GCS_WATCH_CYCLES];
+	int detail = height >= 14 ? 6 : height >= 7 ? 3 : 0;
+
+	cycle_line(s, y, GCS_STYLE_BOLD, "COUNT", "OBJECTS", "BYTES", "RATE", "CYCLE");
+	if (!a) {
+		put_message(s, w, GCS_WATCH_CYCLES, y + 1, "waiting for the agent");
+		return;
+	}
+	if (gcs_watch_nrows(w))
+		put_rows(s, w, y + 1, height - 1 - detail, cycle_row);
+	else
+		gcs_screen_put(s, y + 1, 0, s->cols, GCS_STYLE_DIM, GCS_CYCLES_NONE);
+	if (!detail)
+		return;
+	y += height;
+	put_cycle(s, json_array_get(gcs_watch_rows(w), w->cursor), y - detail, y - 1);
+	put_wrapped(s, y - 1, y, GCS_STYLE_DIM, gcs_cycles_summary(a));
+}
+
+/* ---- the history of a type ---- */
 
 static void graph_axis(const struct gcs_screen *s, int y, int rows, double lo, double hi)
 {
@@ -328,12 +432,14 @@ void gcs_view_help(const struct gcs_screen *s, int y, int height)
 		"c g b    sort: count, growth, bytes",
 		"Enter    history of a type, and back",
 		"s        suspects, and back",
+		"y        cycles that were collected, and back",
 		"p        hold the numbers still",
 		"r space  take a new census now",
 		"q        quit",
 		"",
 		"GROWTH is objects per second over the last censuses, TREND the count at each.",
 		"P50, P99, MAX: how long collections held up the program; FREED: their catch.",
+		"RATE: how many of a cycle were found per second lately; ~ marks estimates.",
 		"every: the time between censuses. GIL: the agent's share, against its budget.",
 	};
 

@@ -17,9 +17,11 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -517,3 +519,34 @@ def cli(gcscope, sockdir):
         return run_program([gcscope] + [str(a) for a in args], environment(sockdir, **settings), stdin=stdin,
                            timeout=timeout)
     return start
+
+
+# ---- stand-ins for an agent ----
+
+FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_agent.py")
+
+
+@pytest.fixture
+def place():
+    """A socket directory with a short name: sun_path holds 108 bytes."""
+    path = tempfile.mkdtemp(prefix="gcs-", dir="/tmp")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def peer(place):
+    started = []
+
+    def start(mode):
+        p = subprocess.Popen([sys.executable, FAKE, place, mode], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        started.append(p)
+        assert p.stdout.readline() == b"ready\n"
+        return p
+
+    yield start
+    for p in started:
+        p.send_signal(signal.SIGCONT)
+        p.kill()
+        p.wait()
+        p.stdout.close()

@@ -17,6 +17,7 @@ import time
 import urllib.parse
 
 NASTY = "app.\x1b]0;pwned\x07\x1b[31m\u202egnp\u2066\x9b2J\nNext\u200b\u2028 x"
+HUGE = "app.\x1b[2J\u6f22" * 200_000
 GRADES = ("confirmed", "likely", "watch")
 
 
@@ -30,6 +31,7 @@ class Model:
 
     def __init__(self):
         self.began = time.monotonic()
+        self.cycles_asked = 0
 
     def up(self):
         return time.monotonic() - self.began
@@ -57,6 +59,23 @@ class Model:
                          "blocks": 8, "full_collections": 2, "by": "count"},
             "path": None, "sites": None, "advice": None,
         }
+
+
+    def cycle(self, number, text, remedy=None):
+        n = int((900 + 9.8 * self.up()) / (number + 1))
+        return {
+            "fingerprint": "%016x" % number, "types": [text.split(".")[0], "method"], "text": text, "size": 3, "count": n,
+            "objects": 4 * n, "bytes": 65700 * n, "seen": n, "finalizer": False, "created_at": None,
+            "collected_at": "app.py:%d" % (30 + number), "advice": remedy and {"kind": "bound_method", "text": remedy},
+            "first_seen": "2026-11-20T07:30:01Z", "last_seen": "2026-11-20T07:31:01Z",
+        }
+
+    def cycles(self, nasty=False):
+        """Most objects first. The nasty ones: all that steers a terminal, and a text of two megabytes."""
+        rows = [self.cycle(1, NASTY, NASTY), self.cycle(2, HUGE, HUGE)] if nasty else []
+        rows.append(self.cycle(3, "app.Audit._filter -> app.LineFilter._callback -> method.__self__ -> app.Audit",
+                               "app.LineFilter._callback holds a bound method of app.Audit: keep weakref.WeakMethod"))
+        return rows + [self.cycle(4 + i, "app.models.Node%03d.parent -> app.models.Node%03d" % (i, i)) for i in range(80)]
 
 
 def quantiles(scale):
@@ -212,6 +231,18 @@ class Peer:
         rows = [] if self.mode in ("young", "calm") else [self.model.suspect(grade, n) for n in names]
         self.put("gcscope.suspects/1", {"samples": 3 if self.mode == "young" else 40, "suspects": rows})
 
+    def verb_cycles(self, keys):
+        if self.mode == "oddtypes":
+            return self.put("gcscope.cycles/1", {"captured": "x", "estimate": 5, "cycles": [1, None, {"fingerprint": 7}, {}]})
+        if self.mode == "unavailable":
+            return self.error("unavailable", "cycles is off: GCSCOPE_CYCLES=off \x1b[31m")
+        rows = [] if self.mode == "calm" else self.model.cycles(self.mode == "nasty")
+        self.model.cycles_asked += 1  # shown, so that a test sees how often this is asked for
+        self.put("gcscope.cycles/1", {
+            "collections": 400, "captured": self.model.cycles_asked, "skipped": 4, "refused": 0, "estimate": True, "objects": 2827, "unanalysed": 0,
+            "partial": 0, "acyclic": 3, "finalized": 0, "legacy": 0, "cycles": rows[:int(keys.get("limit", 0)) or len(rows)],
+            "others": {"distinct": 2, "count": 3, "objects": 8, "bytes": 900}})
+
     def verb_collect(self, keys):
         self.put("gcscope.collect/1", {"generation": int(keys.get("generation", 2)), "collected": 10,
                                        "uncollectable": 0, "pause_ns": 12_345_678})
@@ -254,6 +285,9 @@ class Peer:
         if "gc" in topics:
             self.put("gcscope.events/1", {"event": "gc", "generation": 0, "pause_ns": 123456, "collected": 5,
                                           "uncollectable": 0, "thread": 77, "at": "app.py:12"})
+        if "cycles" in topics:
+            row = self.model.cycle(1, NASTY if self.mode == "nasty" else "app.Node.parent -> app.Node")
+            self.put("gcscope.events/1", {"event": "cycle", "estimate": True, "new": False, **row})
         if "census" in topics:
             self.put("gcscope.events/1", {"event": "census", "objects": 1000, "bytes": 2000, "held_ns": 3000,
                                           "exact": True, "types": self.model.types()[:10]})

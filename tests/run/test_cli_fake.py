@@ -11,13 +11,10 @@ import json
 import os
 import pty
 import select
-import shutil
 import signal
 import socket
 import struct
 import subprocess
-import sys
-import tempfile
 import termios
 import threading
 import time
@@ -25,22 +22,14 @@ import unicodedata
 
 import pytest
 
+from conftest import FAKE
 from fake_agent import NASTY
 
-FAKE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake_agent.py")
 TIMEOUT = 20
 
 BAD_ANSWERS = ["garbage", "text", "array", "noschema", "oddschema", "wrongschema", "nul", "badutf8", "deep", "bignum",
                "empty", "half", "early", "endless"]
 QUIET_ANSWERS = ["silent", "drip"]
-
-
-@pytest.fixture
-def place():
-    """A socket directory with a short name: sun_path holds 108 bytes."""
-    path = tempfile.mkdtemp(prefix="gcs-", dir="/tmp")
-    yield path
-    shutil.rmtree(path)
 
 
 def environment(place, **more):
@@ -50,24 +39,6 @@ def environment(place, **more):
     env.setdefault("ASAN_OPTIONS", "detect_leaks=0")
     env.update(more)
     return env
-
-
-@pytest.fixture
-def peer(place):
-    started = []
-
-    def start(mode):
-        p = subprocess.Popen([sys.executable, FAKE, place, mode], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        started.append(p)
-        assert p.stdout.readline() == b"ready\n"
-        return p
-
-    yield start
-    for p in started:
-        p.send_signal(signal.SIGCONT)
-        p.kill()
-        p.wait()
-        p.stdout.close()
 
 
 @pytest.fixture
@@ -165,7 +136,7 @@ def test_full_queue_is_bounded(peer, run, place):
 def test_odd_types_are_absent_values(peer, run):
     """The right schema and nothing else right: shown as far as it goes, no crash."""
     peer("oddtypes")
-    for command in ("stat", "census", "suspects"):
+    for command in ("stat", "census", "suspects", "cycles"):
         done = run(command)
         assert (done.returncode, done.stderr) == (0, b""), done
         assert run(command, "--json").returncode == 0
@@ -175,12 +146,12 @@ def test_odd_types_are_absent_values(peer, run):
 def test_random_shapes(peer, run, gcscope, place, seed):
     """No answer makes it crash or print what came from the target as it is."""
     peer("random-%d" % seed)
-    for args in (["stat"], ["census"], ["suspects"], ["collect"], ["ps"], ["events", "-n", "3"], ["log", "-n", "2"]):
+    for args in (["stat"], ["census"], ["suspects"], ["cycles"], ["collect"], ["ps"], ["events", "-n", "4"], ["log", "-n", "2"]):
         done = run(*args)
         assert done.returncode in (0, 1), done
         assert done.stderr.count(b"\n") == done.returncode, done
         assert harmless(done.stdout.decode("utf-8")), done
-    status, _, restored = watch(gcscope, place, b"\rs\rq", b"gcscope", interval="0.01")
+    status, _, restored = watch(gcscope, place, b"\rs\ryj?xq", b"gcscope", interval="0.01")
     assert status in (0, 1) and restored
 
 
@@ -212,8 +183,8 @@ def test_ps_lists_what_does_not_answer(peer, run, mode):
 
 def test_hostile_names_are_escaped(peer, run):
     peer("nasty")
-    for args in (["ps"], ["census"], ["suspects"], ["log", "-n", "2"], ["ps", "--json"], ["census", "--json"],
-                 ["suspects", "--json"], ["log", "--json", "-n", "2"]):
+    for args in (["ps"], ["census"], ["suspects"], ["log", "-n", "2"], ["cycles"], ["events", "--topics", "cycles", "-n", "2"],
+                 ["ps", "--json"], ["census", "--json"], ["suspects", "--json"], ["log", "--json", "-n", "2"], ["cycles", "--json"]):
         done = run(*args)
         text = done.stdout.decode("utf-8")
         assert done.returncode == 0 and "pwned" in text and harmless(text), args
@@ -221,6 +192,8 @@ def test_hostile_names_are_escaped(peer, run):
     line = run("log", "-n", "1").stdout.decode()
     assert line.count("\n") == 1 and line.split(" ")[2:4] == ["suspect", "confirmed"]
     assert line.split(" ")[5].startswith("count="), "a name is one word of a log line"
+    line = run("events", "--topics", "cycles", "-n", "1").stdout.decode()
+    assert line.count("\n") == 1 and line.split(" ")[2] == "cycle" and line.split(" ")[3].startswith("count=~")
 
 
 def width(text):
@@ -532,7 +505,7 @@ def watch(gcscope, place, keys=b"", until=b"", timeout=TIMEOUT, interval="0.2"):
 
 def test_watch_shows_and_quits(peer, gcscope, place):
     peer("nasty")
-    status, out, restored = watch(gcscope, place, b"sss\r\rgbc?xq", b"app.Session")
+    status, out, restored = watch(gcscope, place, b"sss\r\rgbc?xyjjkjyysq", b"app.Session")
     assert (status, restored) == (0, True)
     assert b"\x1b]0;" not in out and "\u202e".encode() not in out and b"pwned" in out
     assert out.rindex(b"\x1b[?1049l") > out.rindex(b"\x1b[?1049h")
@@ -556,7 +529,7 @@ def test_watch_quits_though_nobody_answers(peer, gcscope, place, mode):
 def test_watch_survives_errors_and_odd_types(peer, gcscope, place):
     for mode in ("oddtypes", "unavailable"):
         p = peer(mode)
-        assert watch(gcscope, place, b"\rq", b"gcscope")[::2] == (0, True)
+        assert watch(gcscope, place, b"\ry\rjq", b"gcscope")[::2] == (0, True)
         p.kill()
         p.wait()
 

@@ -8,8 +8,11 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
+import subprocess
+import tempfile
 import termios
 import time
 
@@ -259,3 +262,193 @@ def test_hostile_names(one_python, target, screen):
     assert b"\x1b]0;" not in s.out and b"\x9b" not in s.out and b"\xc2\x9b" not in s.out and b"\x07" not in s.out
     s.keys("q")
     assert s.end() == 0
+
+
+# ---- what stands on the screen ----
+
+class Pane:
+    """`gcscope watch` in a terminal that knows what stands where."""
+
+    def __init__(self, gcscope, sockdir, *args, rows=34, cols=110):
+        self.place = tempfile.mkdtemp(prefix="gcs-", dir="/tmp")
+        self.command = ["tmux", "-S", os.path.join(self.place, "tmux")]
+        env = environment(sockdir, LANG="C.UTF-8", LC_ALL="C.UTF-8")
+        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", str(cols), "-y", str(rows), gcscope, "watch",
+                  *map(str, args), env=env)
+
+    def tmux(self, *args, check=True, env=None):
+        done = subprocess.run(self.command + list(args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=10, env=env)
+        assert not check or done.returncode == 0, done
+        return done.stdout.decode()
+
+    def lines(self):
+        return self.tmux("capture-pane", "-p").split("\n")
+
+    def until(self, pattern, timeout=15):
+        """The lines, once one of them matches."""
+        def probe():
+            nonlocal lines
+            lines = self.lines()
+            return any(re.search(pattern, x) for x in lines)
+        lines = []
+        try:
+            wait_until(probe, timeout, interval=.1)
+        except AssertionError:
+            raise AssertionError("not shown: %r in\n%s" % (pattern, "\n".join(lines))) from None
+        return lines
+
+    def keys(self, text):
+        self.tmux("send-keys", "-l", text)
+
+    def quit(self):
+        self.keys("q")
+        wait_until(lambda: "watch" not in self.tmux("list-panes", "-F", "#{pane_start_command}", check=False), what="watch to end")
+
+    def close(self):
+        self.tmux("kill-server", check=False)
+        shutil.rmtree(self.place)
+
+
+@pytest.fixture
+def pane(gcscope):
+    if not shutil.which("tmux"):
+        pytest.skip("no tmux")
+    opened = []
+
+    def start(sockdir, *args, **keys):
+        opened.append(Pane(gcscope, sockdir, *args, **keys))
+        return opened[-1]
+    yield start
+    for p in opened:
+        p.close()
+
+
+def find(lines, pattern):
+    """The one line that matches: its number."""
+    (found,) = [i for i, x in enumerate(lines) if re.search(pattern, x)]
+    return found
+
+
+CYCLES = """
+import gc
+gc.disable()
+class Filter: pass
+class Foo:
+    def __init__(self):
+        self.buffer = bytearray(64 * 1024)
+        self._filter = Filter()
+        self._filter.call = self.on_line
+    def on_line(self): pass
+class Node: pass
+def make(n):
+    for _ in range(n):
+        Foo()
+    node = Node()
+    node.me, node.kept = node, [[] for _ in range(200)]
+    node = None
+    return gc.collect()
+"""
+
+
+def test_cycles(few_pythons, target, pane):
+    """The rows of `gcscope cycles`, the selected one's remedy and where it was collected, how fast they come."""
+    t = target(few_pythons, CYCLES, GCSCOPE_CYCLES="all", GCSCOPE_INTERVAL="0.2")
+    t.eval("make(300)")
+    p = pane(t.sockdir, "-i", "0.2", t.pid)
+    p.until(r"COUNT.*TREND +TYPE")
+    p.keys("y")
+    lines = p.until(r"^ *300 ")
+    head = find(lines, r"^ +COUNT +OBJECTS +BYTES +RATE +CYCLE$")
+    fields = lines[head + 1].split()
+    assert fields[:2] == ["300", str(t.ask("cycles")["cycles"][0]["objects"])] and fields[3] == "MiB" and float(fields[2]) > 18.7
+    assert lines[head + 1].endswith("  Filter.call -> method.__self__ -> Foo._filter -> Filter")
+    assert "~" not in lines[head + 1]
+    assert "remedy: Filter.call holds a bound method of Foo: keep weakref.WeakMethod" in lines[find(lines, "remedy")]
+    assert "app.py:" in lines[find(lines, "^first found by a collection that began at ")]
+    find(lines, r"^(\d+) of \1 collections captured, \d+ objects of cyclic garbage in them$")
+    find(lines, "^q quit .* y types ")
+    began = time.monotonic()
+    t.eval("make(150)")
+    p.until(r"^ *450 .*\+\d[0-9.]*/s")
+    assert time.monotonic() - began < 10
+    p.keys("j")
+    lines = p.until("^Node\\.me -> Node$")
+    assert find(lines, "^ *450 ") + 1 == find(lines, r"^ *2 .*Node\.me -> Node")
+    p.keys("y")
+    p.until(r"COUNT.*TREND +TYPE")
+    p.quit()
+
+
+def test_cycles_off(one_python, target, pane):
+    """Why there are none stands in their place; the rest goes on."""
+    t = target(one_python, CYCLES, GCSCOPE_CYCLES="off", GCSCOPE_INTERVAL="0.2")
+    p = pane(t.sockdir, "-i", "0.2", t.pid)
+    p.keys("y")
+    p.until("cycles is off: GCSCOPE_CYCLES=off")
+    p.keys("jjky")
+    p.until(r"COUNT.*TREND +TYPE")
+    p.quit()
+
+
+def test_no_cycles(peer, place, pane):
+    peer("calm")
+    p = pane(place, "-i", "0.2")
+    p.keys("y")
+    p.until("^no cycle had to be freed$")
+    p.quit()
+
+
+@pytest.mark.parametrize("rows, cols", [(34, 110), (24, 80), (12, 60), (7, 30)])
+def test_hostile_cycles(peer, place, pane, rows, cols):
+    """Text that steers terminals, and megabytes of it: each row is one line, the rest stays in its place."""
+    peer("nasty")
+    p = pane(place, "-i", "0.2", rows=rows, cols=cols)
+    p.keys("y")
+    lines = p.until(r"~\d+.* app\.\\x1")
+    head = find(lines, r"^ +COUNT .*BYTES.* CYCLE$")
+    assert find(lines, "^gcscope ") == 0 and find(lines, "^q quit ") == rows - 1
+    assert [x.split()[0][0] for x in lines[head + 1:head + 4]] == ["~"] * 3
+    if rows > 12:
+        for row in (1, 2):
+            lines = p.until("began at app.py:%d$" % (30 + row))
+            assert re.search(r"^remedy: ?\n?app\.\\x1b", "\n".join(lines), re.M)
+            p.keys("j")
+        lines = p.until("^remedy: app.LineFilter._callback holds a bound method of app.Audit: keep")
+        assert "app.\\x1b[2J" in lines[head + 2] and "LineFilter" in lines[head + 3]
+        assert find(lines, "of 400 collections captured") == rows - 2
+    p.quit()
+
+
+def test_cycles_are_asked_for_once_an_interval(peer, place, pane):
+    """Each answer costs the target a hold of the GIL: no key asks sooner, and what is not looked at is not asked for."""
+    peer("good")
+    p = pane(place, "-i", "1", cols=130)
+
+    def asked():
+        lines = p.until(r"\d+ of 400 collections captured")
+        return int(re.search(r"(\d+) of 400", lines[find(lines, "of 400")])[1])
+    began = time.monotonic()
+    p.keys("y")
+    asked()
+    for _ in range(10):
+        p.keys("rjyyr y?xk")
+    assert asked() <= time.monotonic() - began + 1
+    p.until(r"COUNT +OBJECTS")
+    n = asked()
+    wait_until(lambda: asked() > n, 5, "new numbers")
+    p.keys("p")
+    n, began = asked(), time.monotonic()
+    p.until("paused")
+    while time.monotonic() - began < 2.5:
+        assert asked() <= n + 1
+        time.sleep(.2)
+    p.keys("p")
+    wait_until(lambda: asked() > n + 1, 5, "new numbers")
+    p.keys("y")
+    p.until(r"COUNT.*TREND +TYPE")
+    time.sleep(2.5)
+    left = time.monotonic()
+    n = n + 2
+    p.keys("y")
+    assert asked() <= n + (time.monotonic() - left) + 2
+    p.quit()

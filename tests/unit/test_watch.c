@@ -2,7 +2,8 @@
 /*
  * Guards against: a cursor that jumps to another type, or out of the table, when rows change
  * places, come or go; a sparkline that counts the same census twice, or that is drawn past its
- * line; answers of odd shape.
+ * line; a history asked for of what is no type; a rate over another time than was measured; totals
+ * that look exact and are not; answers of odd shape.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cycles.h"
 #include "spark.h"
 #include "watch-model.h"
 
@@ -190,6 +192,111 @@ static void views_have_their_rows(void **state)
 	gcs_watch_fini(&w);
 }
 
+static void cycles(struct gcs_watch *w, const char *fingerprint, double count, int64_t now)
+{
+	gcs_watch_answer(w, GCS_WATCH_CYCLES,
+			 json_pack("{s:[{s:s, s:i}, {s:s, s:f}]}", "cycles", "fingerprint", "other", "count", 5,
+				   "fingerprint", fingerprint, "count", count),
+			 now);
+}
+
+static void cycles_are_no_types(void **state)
+{
+	struct gcs_watch w;
+
+	(void)state;
+	gcs_watch_init(&w, GCS_SORT_COUNT);
+	answer(&w, GCS_WATCH_CENSUS, "{\"types\":[{\"type\":\"a\"},{\"type\":\"b\"},{\"type\":\"c\"}]}", SECOND);
+	gcs_watch_move(&w, 2);
+	assert_string_equal(gcs_watch_type(&w), "c");
+	gcs_watch_show(&w, GCS_VIEW_CYCLES);
+	assert_int_equal(gcs_watch_nrows(&w), 0);
+	assert_null(gcs_watch_type(&w));
+	cycles(&w, "f", 1, SECOND);
+	assert_int_equal(w.cursor, 0); /* and not where it stood among the types */
+	gcs_watch_move(&w, 1);
+	assert_string_equal(w.selected, "f");
+	answer(&w, GCS_WATCH_CENSUS, "{\"types\":[{\"type\":\"a\"}]}", 2 * SECOND);
+	assert_string_equal(w.selected, "f");
+	answer(&w, GCS_WATCH_CYCLES, "{\"cycles\":[{\"fingerprint\":\"f\"},{\"fingerprint\":\"other\"}]}", 2 * SECOND);
+	assert_int_equal(w.cursor, 0);
+	gcs_watch_show(&w, GCS_VIEW_HELP);
+	assert_null(gcs_watch_type(&w));
+	assert_int_equal(gcs_watch_table(&w), GCS_VIEW_CYCLES);
+	assert_int_equal(gcs_watch_nrows(&w), 2);
+	gcs_watch_show(&w, w.back);
+	assert_string_equal(w.selected, "f");
+	gcs_watch_failed(&w, GCS_WATCH_CYCLES, "off");
+	assert_int_equal(gcs_watch_nrows(&w), 0);
+	assert_string_equal(w.message[GCS_WATCH_CYCLES], "off");
+	gcs_watch_show(&w, GCS_VIEW_TYPES);
+	assert_string_equal(gcs_watch_type(&w), "a");
+	gcs_watch_fini(&w);
+}
+
+/* Of the row "f" in the latest answer. */
+static double rate(const struct gcs_watch *w)
+{
+	return gcs_watch_rate(w, json_array_get(json_object_get(w->answer[GCS_WATCH_CYCLES], "cycles"), 1));
+}
+
+static void rates_of_cycles(void **state)
+{
+	struct gcs_watch w;
+	json_t *row = json_pack("{s:s}", "fingerprint", "f");
+
+	(void)state;
+	gcs_watch_init(&w, GCS_SORT_COUNT);
+	assert_true(isnan(gcs_watch_rate(&w, row)));
+	cycles(&w, "f", 100, 10 * SECOND);
+	assert_true(isnan(rate(&w))); /* no time has passed */
+	cycles(&w, "f", 130, 12 * SECOND);
+	assert_true(rate(&w) == 15);
+	/* Ten a second: over each of the following, half of the window to all of it. */
+	for (int i = 0; i <= 40; i++) {
+		cycles(&w, "f", 130 + i * 10, (12 + i) * SECOND);
+		assert_true(i < 13 || fabs(rate(&w) - 10) < 1e-9);
+	}
+	for (int i = 0; i <= GCS_WATCH_RATE_S; i++)
+		cycles(&w, "f", 530, (53 + i) * SECOND);
+	assert_true(rate(&w) == 0); /* what was long ago is forgotten */
+	cycles(&w, "new", 9, 70 * SECOND);
+	assert_true(isnan(rate(&w)) && isnan(gcs_watch_rate(&w, row)));
+	answer(&w, GCS_WATCH_CYCLES,
+	       "{\"cycles\":[{\"fingerprint\":5,\"count\":1},{\"fingerprint\":\"f\",\"count\":\"x\"},7,null]}", 80 * SECOND);
+	assert_true(isnan(rate(&w)));
+	answer(&w, GCS_WATCH_CYCLES, "{\"cycles\":{\"f\":1}}", 90 * SECOND);
+	assert_int_equal(gcs_watch_nrows(&w), 0);
+	json_decref(row);
+	gcs_watch_fini(&w);
+}
+
+static void summary(const char *json, const char *mark, const char *want)
+{
+	json_t *a = json_loads(json, 0, NULL);
+	char *s = gcs_cycles_summary(a);
+
+	assert_string_equal(gcs_cycles_mark(a), mark);
+	assert_string_equal(s, want);
+	free(s);
+	json_decref(a);
+}
+
+static void estimates_are_marked(void **state)
+{
+	(void)state;
+	summary("{\"captured\":9,\"collections\":9,\"objects\":70,\"skipped\":0,\"refused\":0,\"unanalysed\":0,"
+		"\"estimate\":false}",
+		"", "9 of 9 collections captured, 70 objects of cyclic garbage in them");
+	summary("{\"captured\":9,\"collections\":14,\"objects\":70,\"skipped\":3,\"refused\":2,\"unanalysed\":6,"
+		"\"estimate\":true}",
+		"~",
+		"9 of 14 collections captured, 70 objects of cyclic garbage in them; "
+		"5 collections and 6 objects passed over: totals with ~ are estimates");
+	summary("{\"captured\":\"\\u001b\",\"estimate\":1}", "",
+		"- of - collections captured, - objects of cyclic garbage in them");
+}
+
 static void odd_answers(void **state)
 {
 	struct gcs_watch w;
@@ -264,6 +371,9 @@ int main(void)
 		cmocka_unit_test(trend_has_each_census_once),
 		cmocka_unit_test(trend_begins_with_the_past),
 		cmocka_unit_test(views_have_their_rows),
+		cmocka_unit_test(cycles_are_no_types),
+		cmocka_unit_test(rates_of_cycles),
+		cmocka_unit_test(estimates_are_marked),
 		cmocka_unit_test(odd_answers),
 		cmocka_unit_test(resamples_by_time),
 		cmocka_unit_test(draws_levels),
