@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from conftest import DEADLINE, Client, Gone, socket_path, wait_until
+from conftest import DEADLINE, Client, Gone, environment, socket_path, wait_until
 
 
 def code(answer):
@@ -244,6 +244,104 @@ def test_lagging_client(few_pythons, target):
             t.exec("gc.collect(2)")
             event = slow.event("gc", timeout=max(.1, end - time.monotonic()))
             got2 = event["generation"] == 2
+
+
+CYCLES = """
+import gc
+gc.disable()
+class Node: pass
+KINDS = [type("K%03d" % i + "x" * 180, (), {}) for i in range(150)]
+def make(*kinds):
+    for kind in kinds:
+        o = kind()
+        o.me = o
+    o = None
+    gc.collect()
+"""
+
+
+def cycle_event(c, part):
+    """The next event of such a cycle; those of the interpreter's own start come too."""
+    end = time.monotonic() + DEADLINE
+    while True:
+        event = c.event("cycle", timeout=max(.1, end - time.monotonic()))
+        if part in event["text"]:
+            return event
+
+
+def test_cycle_events(few_pythons, target):
+    """Each distinct cycle as it is found, new the first time, with the totals so far; as the answer has it."""
+    t = target(few_pythons, CYCLES, GCSCOPE_CYCLES="all")
+    with t.connect() as c:
+        assert c.ask("subscribe", topics="cycles")["topics"] == ["cycles"]
+        t.exec("make(Node, Node, Node)")
+        event = cycle_event(c, "Node.me")
+        row = next(r for r in t.ask("cycles")["cycles"] if "Node.me" in r["text"])
+        head = {"schema": "gcscope.events/1", "pid": t.pid, "event": "cycle", "estimate": False, "new": True}
+        del event["time"]
+        assert event == dict(row, **head) and row["count"] == 3
+        t.exec("make(Node, Node)")
+        event = cycle_event(c, "Node.me")
+        assert (event["count"], event["new"]) == (5, False)
+        # Where nothing changed nothing is told: the next event is of the next kind.
+        t.exec("gc.collect()")
+        t.exec("make(KINDS[7])")
+        assert c.event("cycle")["text"].startswith("K007")
+
+
+def test_cycle_events_of_the_command_line(one_python, target, gcscope):
+    t = target(one_python, CYCLES, GCSCOPE_CYCLES="all")
+    for flags, first in ([], True), (["--json"], False):
+        proc = subprocess.Popen([gcscope, "events", "--topics", "cycles", "-d", "20"] + flags + [str(t.pid)],
+                                stdout=subprocess.PIPE, env=environment(t.sockdir))
+        try:
+            wait_until(lambda: t.ask("stat")["agent"]["clients"] == 2, what="the CLI to connect")
+            t.exec("make(Node, Node)")
+            line = next(x for x in proc.stdout if b"Node.me" in x).decode()
+            if flags:
+                event = json.loads(line)
+                assert (event["event"], event["count"], event["new"]) == ("cycle", 4, first)
+            else:
+                words = line.rstrip("\n").split(" ", 6)
+                assert words[1:4] == [str(t.pid), "cycle", "count=2"]
+                assert words[4].startswith("objects=") and words[5].startswith("bytes=") and words[6] == "Node.me -> Node new"
+        finally:
+            proc.kill()
+            proc.wait()
+            proc.stdout.close()
+
+
+@pytest.mark.limit(90)
+def test_client_that_lags_in_cycles(one_python, target):
+    """Of cycles too: what it does not read is lost to it alone, it is told how many, and gets new ones once it reads."""
+    t = target(one_python, CYCLES, GCSCOPE_CYCLES="all")
+    with t.connect(rcvbuf=4096) as slow, t.connect() as quick:
+        slow.ask("subscribe", topics="cycles")
+        quick.ask("subscribe", topics="cycles")
+        t.exec("make(Node)")
+        assert cycle_event(slow, "Node.me")["new"] and cycle_event(quick, "Node.me")["new"]
+        told = 0  # from here on the same to both
+
+        def a_round():
+            nonlocal told
+            t.exec("make(*KINDS)")
+            n = 0
+            while n < 150:
+                n += quick.event("cycle")["text"].startswith("K")
+                told += 1
+            return t.ask("stat")["agent"]["dropped_events"] > 0
+        wait_until(a_round, 60, "events to be lost")
+        assert t.ask("stat")["agent"]["memory_bytes"] <= 16 << 20
+        seen = dropped = 0
+        while not dropped:
+            event = slow.event()
+            seen += event["event"] == "cycle"
+            dropped += event["count"] if event["event"] == "dropped" else 0
+        quick.ask("info")
+        told += len(quick.events)  # came behind the last of the round
+        assert seen > 0 and seen + dropped == told
+        t.exec("make(Node)")
+        assert cycle_event(slow, "Node.me")["count"] == cycle_event(quick, "Node.me")["count"] == 2
 
 
 def test_client_that_never_reads_answers(one_python, target, sockdir):
