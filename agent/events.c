@@ -29,9 +29,14 @@
 
 static struct gcs_buf line; /* reused from event to event */
 static int64_t event_ns;    /* realtime: the JSON and the text of an event tell one time */
+static struct {
+	int64_t ns;       /* when cycles were last told of */
+	uint64_t objects; /* found up to then */
+} told;
 
 void gcs_events_begin(void)
 {
+	memset(&told, 0, sizeof(told)); /* a forked child has found nothing yet */
 	gcs_buf_init(&line);
 }
 
@@ -279,17 +284,15 @@ static void tell_cycle(const struct gcs_cycle *c, bool estimate)
 
 void gcs_event_cycles(void)
 {
-	static int64_t last_ns;
-	static uint64_t told; /* objects found up to the last time */
 	struct gcs_cycletable *t = gcs_capture_table();
 	struct gcs_cycle *changed;
 	struct gcs_capture_stats stats;
 	uint32_t n;
 
-	if (!gcs_server_wants(GCS_TOPIC_CYCLES) || !t || gcs_now_ns() - last_ns < CYCLES_NS ||
-	    gcs_capture_stats()->objects == told)
+	if (!gcs_server_wants(GCS_TOPIC_CYCLES) || !t || gcs_now_ns() - told.ns < CYCLES_NS ||
+	    gcs_capture_stats()->objects == told.objects)
 		return;
-	last_ns = gcs_now_ns();
+	told.ns = gcs_now_ns();
 	changed = gcs_mem_alloc(GCS_CYCLES_MAX * sizeof(*changed));
 	if (!changed || !gcs_gil_take()) {
 		gcs_mem_free(changed);
@@ -298,7 +301,7 @@ void gcs_event_cycles(void)
 	n = gcs_cycletable_changed(t, changed);
 	stats = *gcs_capture_stats();
 	gcs_gil_drop();
-	told = stats.objects;
+	told.objects = stats.objects;
 	for (uint32_t i = 0; i < n; i++)
 		tell_cycle(&changed[i], gcs_capture_is_estimate(&stats));
 	gcs_mem_free(changed);

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from conftest import DEADLINE, Client, Gone, environment, socket_path, wait_until
+from conftest import DEADLINE, Client, Gone, connect, environment, socket_path, wait_until
 
 
 def code(answer):
@@ -289,6 +289,43 @@ def test_cycle_events(few_pythons, target):
         assert c.event("cycle")["text"].startswith("K007")
 
 
+FORK = """
+import os
+def lists(n):
+    for _ in range(n):
+        o = []
+        o.append(o)
+    o = None
+    gc.collect()
+def child():
+    pid = os.fork()
+    if not pid:
+        os.close(tell)
+        lists(int(os.read(told, 20)))
+        os.read(told, 1)
+        os._exit(0)
+    return pid
+told, tell = os.pipe()
+"""
+
+
+def test_cycle_events_in_a_child(one_python, target):
+    """What the parent's clients were told is nothing to the child's, though as many objects were found."""
+    t = target(one_python, CYCLES + FORK, GCSCOPE_CYCLES="all")
+    with t.connect() as c:
+        c.ask("subscribe", topics="cycles")
+        t.exec("lists(100)")
+        cycle_event(c, "list")
+        pid = t.eval("child()")
+        with connect(t.sockdir, pid) as own:
+            own.ask("subscribe", topics="cycles")
+            found = c.ask("cycles")["objects"]
+            t.exec("os.write(tell, b'%d')" % found)
+            assert cycle_event(own, "list")["count"] == found
+            assert own.ask("cycles")["objects"] == found, "else this would pass anyway"
+        t.exec("os.close(tell), os.waitpid(%d, 0)" % pid)
+
+
 def test_cycle_events_of_the_command_line(one_python, target, gcscope):
     t = target(one_python, CYCLES, GCSCOPE_CYCLES="all")
     for flags, first in ([], True), (["--json"], False):
@@ -397,7 +434,7 @@ def test_other_user_is_refused(one_python, target, sockdir):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_root_may_watch_a_users_process(one_python, agent, gcscope, tmp_path):
     """An agent of an ordinary user answers that user, and root."""
-    from conftest import connect, environment, kill
+    from conftest import kill
     import tempfile
     place = tempfile.mkdtemp(prefix="gcs-", dir="/tmp")
     os.chown(place, 65534, 65534)
