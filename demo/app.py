@@ -1,15 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small shop: sign in, look at a profile, put things in a basket, export the orders."""
+"""A small shop: sign in, look at a profile, put things in a basket, export the orders; all of it is audited."""
 import functools
 import itertools
 import logging
 
-from flask import Flask, jsonify
+from flask import Flask, jsonify, request
 
 app = Flask(__name__)
 log = logging.getLogger("shop.export")
 log.setLevel(logging.INFO)
 log.addHandler(logging.NullHandler())
+
+# ---- the audit of each request ----
+
+class LineFilter:
+    """Cuts what it is fed into lines, and calls back with each."""
+
+    def __init__(self, callback):
+        self._callback = callback
+
+    def feed(self, text):
+        for line in text.splitlines():
+            self._callback(line)
+
+
+class Audit:
+    """One request, line by line. It refers to its filter and that to it: it stays until the collector comes."""
+
+    def __init__(self):
+        self.buffer = bytearray(64 * 1024)
+        self.fields = []
+        self._filter = LineFilter(self.on_line)
+
+    def on_line(self, line):
+        self.fields.append(line.split("=", 1))
+
+    def note(self, environ):
+        self._filter.feed("\n".join("%s=%s" % field for field in environ.items()))
+
+
+@app.before_request
+def audit():
+    Audit().note(request.environ)
+
 
 # ---- sessions ----
 
