@@ -51,7 +51,8 @@ class Python:
 
     def __init__(self, path):
         self.path = path
-        out = subprocess.run([path, "-I", "-c", self.PROBE], stdout=subprocess.PIPE, check=True, timeout=60)
+        out = subprocess.run([path, "-I", "-Wignore", "-c", self.PROBE], stdout=subprocess.PIPE, check=True,
+                             timeout=60)
         version, self.shared, self.free_threaded, self.debug, self.include = json.loads(out.stdout)
         self.version = tuple(version)
         self.name = "%s%s%s-%s" % (".".join(map(str, version)), "t" if self.free_threaded else "",
