@@ -74,7 +74,7 @@ def test_no_result_is_not_an_empty_one(supervise, runner):
 
 XML = """<testsuites><testsuite><testcase name="m.C.test_ok" status="run"/>
 <testcase name="m.C.test_skip"><skipped>why</skipped></testcase>
-<testcase name="m.C.test_bad"><failure/></testcase><testcase name="m.C.test_error"><error/></testcase>
+<testcase name="m.C.test_bad"><failure message="1 is not 2">traceback</failure></testcase><testcase name="m.C.test_error"><error/></testcase>
 <testcase name="f at 0x7f12"/><testcase/></testsuite></testsuites>"""
 
 
@@ -86,6 +86,7 @@ def test_outcomes(supervise):
     assert result["tests"] == {"m.C.test_ok": "pass", "m.C.test_skip": "skip", "m.C.test_bad": "fail",
                                "m.C.test_error": "error", "f at 0x": "pass", "m.C.test_sub": "fail",
                                "m.C.test_new": "error"}
+    assert result["messages"] == {"m.C.test_bad": "1 is not 2", "m.C.test_error": ""}
 
 
 def test_clients_ask_the_agent(supervise, one_python):
@@ -118,7 +119,7 @@ def test_judge(runner, base, agent, null, verdict):
 
 def run_of(tests, **keys):
     return dict({"exit": 0, "left": [], "tests": tests, "seconds": 1, "agents": 1, "answers": 5, "captured": 0,
-                 "malformed": [], "sockets": [], "disabled": {}}, **keys)
+                 "malformed": [], "sockets": [], "disabled": {}, "messages": {}}, **keys)
 
 
 def test_compare(runner):
@@ -145,7 +146,7 @@ def test_table(runner, tmp_path, agent, verdict, status):
     record = {"identity": "/p, 3.8.18 (main)", "sources": "x", "base": base, "agent": agent,
               "complaints": runner.complaints(agent), "verdicts": [
                   {"item": "test.test_gc.C.test_x", "base": "pass", "agent": "fail", "verdict": verdict,
-                   "counts": counts}] if verdict else []}
+                   "counts": counts, "message": "1 is not 2"}] if verdict else []}
     (tmp_path / "3.8.18").mkdir()
     (tmp_path / "3.8.18" / "test_gc.json").write_text(json.dumps(record))
     page = tmp_path / "page.md"
@@ -156,3 +157,13 @@ def test_table(runner, tmp_path, agent, verdict, status):
     assert ("| test_gc | 1/%d\u2020 |" % (verdict != "difference")) in text
     assert ("`test.test_gc.C.test_x`" in text) == bool(verdict)
     assert ("**unexplained**" in text) == (verdict == "difference")
+
+
+def test_a_reason_is_for_one_failure(runner, monkeypatch):
+    """The same test failing otherwise, or elsewhere, is a difference of its own."""
+    monkeypatch.setattr(runner, "KNOWN", ((r"test_x$", r"3\.8", "1 is not 2", "because"),))
+    verdict = {"item": "test.test_gc.C.test_x", "message": "AssertionError: 1 is not 2"}
+    assert runner.known("3.8.18", verdict) == "because"
+    assert runner.known("3.9.1", verdict) is None
+    assert runner.known("3.8.18", dict(verdict, message="2 is not 3")) is None
+    assert runner.known("3.8.18", dict(verdict, item="test.test_gc.C.test_xy")) is None
