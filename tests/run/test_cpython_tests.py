@@ -162,8 +162,8 @@ def test_table(runner, tmp_path, agent, verdict, status):
 def test_a_reason_is_for_one_failure(runner, monkeypatch):
     """The same test failing otherwise, or elsewhere, is a difference of its own."""
     monkeypatch.setattr(runner, "KNOWN", ((r"test_x$", r"3\.8", "1 is not 2", "because"),))
-    verdict = {"item": "test.test_gc.C.test_x", "message": "AssertionError: 1 is not 2"}
-    assert runner.known("3.8.18", verdict) == "because"
-    assert runner.known("3.9.1", verdict) is None
-    assert runner.known("3.8.18", dict(verdict, message="2 is not 3")) is None
-    assert runner.known("3.8.18", dict(verdict, item="test.test_gc.C.test_xy")) is None
+    item, message = "test.test_gc.C.test_x", "AssertionError: 1 is not 2"
+    assert runner.known("3.8.18", item, message) == "because"
+    assert runner.known("3.9.1", item, message) is None
+    assert runner.known("3.8.18", item, "2 is not 3") is None
+    assert runner.known("3.8.18", item + "y", message) is None
