@@ -102,7 +102,9 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 #define GCS_API_WANT(X)                                                                            \
 	X(PyGILState_Check, int, (void))                                                           \
 	X(_Py_IsFinalizing, int, (void))                                                           \
-	X(Py_IsFinalizing, int, (void))
+	X(Py_IsFinalizing, int, (void))                                                            \
+	X(PyInterpreterState_Main, void *, (void))                                                 \
+	X(PyInterpreterState_Head, void *, (void))
 
 #define GCS_API_DATA(X)                                                                            \
 	X(PyType_Type)                                                                             \

@@ -259,9 +259,23 @@ bool gcs_attach_gc_enabled_gil(void)
 	return on;
 }
 
+/*
+ * New interpreters stand before the main one: with that at the head there are no others, and none can come while
+ * we hold its GIL.
+ */
+static bool is_only_interpreter_gil(void)
+{
+	return py.PyInterpreterState_Head && py.PyInterpreterState_Main &&
+	       py.PyInterpreterState_Head() == py.PyInterpreterState_Main();
+}
+
+/*
+ * From 3.12 on this reads the arenas of every interpreter, those that have a GIL of their own included, which give
+ * them back meanwhile: it is not asked when there are others.
+ */
 long gcs_attach_blocks_gil(void)
 {
-	PyObject *r = sys_blocks ? py.PyObject_CallObject(sys_blocks, NULL) : NULL;
+	PyObject *r = sys_blocks && is_only_interpreter_gil() ? py.PyObject_CallObject(sys_blocks, NULL) : NULL;
 	long n = r ? py.PyLong_AsLong(r) : -1;
 
 	if (r)

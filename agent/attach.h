@@ -26,7 +26,7 @@ uint64_t gcs_attach_ns(void); /* how long that took, with the GIL held */
 
 /* Interpreter functions kept from attach; with the GIL, none allocates a GC object. */
 bool gcs_attach_gc_enabled_gil(void);
-long gcs_attach_blocks_gil(void); /* sys.getallocatedblocks(), -1 when it is not there */
+long gcs_attach_blocks_gil(void); /* sys.getallocatedblocks(); -1 when it is not there, or not safe */
 
 /*
  * gc.collect(generation) on the main thread, where the application expects finalizers to run; on the hand

@@ -233,6 +233,19 @@ print("end")
     assert (done.status, done.stdout, done.stderr) == (0, b"end\n", b"")
 
 
+def test_blocks_of_other_interpreters(python, target):
+    """
+    From 3.12 on sys.getallocatedblocks() reads the memory of interpreters that run without our GIL, and dies of it
+    now and then: the agent must not call it while there are any.
+    """
+    t = target(python, "try: import _interpreters as i\nexcept ImportError: import _xxsubinterpreters as i\n")
+    assert t.ask("stat")["process"]["python_blocks"] > 1000
+    t.exec("x = i.create()")
+    assert t.ask("stat")["process"]["python_blocks"] is None
+    t.exec("i.destroy(x)")
+    assert t.ask("stat")["process"]["python_blocks"] > 1000
+
+
 SUITES = ["test_gc", "test_weakref", "test_finalization", "test_fork1", "test_thread", "test_signal", "test_atexit",
           "test_threading"]
 
