@@ -1,0 +1,540 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Guards against an agent that a real server notices: requests or tasks lost while workers are killed, reloaded
+and forked anew, zombies, sockets that stay behind, descriptors that shift, workers without an agent.
+
+Each server runs twice, without the agent and with it, under the same load and the same misfortunes. Where a
+worker is killed outright, what it was just answering is lost with any server: the load holds its breath.
+
+GCSCOPE_REFORKS  how many misfortunes each server is to survive (default: 10; 100 takes about an hour)
+"""
+import collections
+import contextlib
+import gc
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+
+from conftest import Gone, connect, environment, is_gone, kill, kill_group, wait_until
+
+REFORKS = int(os.environ.get("GCSCOPE_REFORKS", "10"))
+PYTHON = "/usr/bin/python3"
+LIMIT = 150 + 25 * REFORKS
+
+SERVICE = '''
+import json, os, threading
+
+def kind(fd):
+    try:
+        link = os.readlink("/proc/self/fd/%d" % fd)
+    except OSError:
+        return None  # that of the listing itself
+    return "file" if link[0] == "/" else link.split(":")[0]
+
+def report():
+    """What this process sees of itself; some garbage on the way."""
+    for _ in range(10):
+        x = [[]]
+        x.append(x)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    fds = [(int(fd), kind(int(fd))) for fd in os.listdir("/proc/self/fd")]
+    try:
+        children = str(os.waitpid(-1, os.WNOHANG))
+    except ChildProcessError:
+        children = "none"
+    # Of the first thread, whichever answers; signals 32 and 33 are libc's, for threads.
+    with open("/proc/self/status") as f:
+        status = dict(line.split(":", 1) for line in f)
+    return {"pid": os.getpid(), "lowest": lowest, "fds": sorted(x for x in fds if x[1]), "children": children,
+            "threads": threading.active_count(), "cwd": os.getcwd(),
+            "umask": status["Umask"], "signals": [int(status[k], 16) & ~(3 << 31) for k in ("SigBlk", "SigIgn", "SigCgt")]}
+
+def text():
+    return json.dumps(report()).encode()
+'''
+
+WSGI = '''
+from service import text
+KEPT = []
+class Session: pass
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/leak":
+        KEPT.append(Session())
+    body = text()
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+'''
+
+ASGI = '''
+from service import text
+async def application(scope, receive, send):
+    assert scope["type"] == "http"
+    body = text()
+    await send({"type": "http.response.start", "status": 200,
+                "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]})
+    await send({"type": "http.response.body", "body": body})
+'''
+
+AIOHTTP = '''
+from aiohttp import web
+from service import text
+async def index(request):
+    return web.Response(body=text())
+async def application(argv=None):
+    app = web.Application()
+    app.router.add_get("/", index)
+    return app
+'''
+
+DJANGO = '''
+import sys
+from django.conf import settings
+from django.core.management import execute_from_command_line
+from django.http import HttpResponse
+from django.urls import path
+from service import text
+settings.configure(DEBUG=True, ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="x")
+urlpatterns = [path("", lambda request: HttpResponse(text()))]
+if __name__ == "__main__":
+    execute_from_command_line(sys.argv)
+'''
+
+
+def need(*modules, program=None):
+    """Skips where Debian's package is not installed."""
+    if program and not shutil.which(program):
+        pytest.skip("no %s" % program)
+    for module in modules:
+        if subprocess.run([PYTHON, "-c", "import " + module], stderr=subprocess.DEVNULL).returncode:
+            pytest.skip("no %s for %s" % (module, PYTHON))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def children(pid):
+    found = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/children" % (pid, task)) as f:
+                found += [int(x) for x in f.read().split()]
+    return found
+
+
+def command(pid):
+    with contextlib.suppress(OSError), open("/proc/%d/cmdline" % pid, "rb") as f:
+        return f.read()
+    return b""
+
+
+def session(sid):
+    """Processes of a session, by (pid, state)."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                with open("/proc/%s/stat" % name) as f:
+                    fields = f.read().rpartition(")")[2].split()
+                if int(fields[3]) == sid:
+                    found.append((int(name), fields[0]))
+    return found
+
+
+class Load:
+    """
+    Clients that ask without pause, each time over a connection of its own, and keep what was not answered. Patient
+    ones do not mind that nobody listens for a while.
+    """
+
+    def __init__(self, url, clients=2, patient=False):
+        self.url, self.over, self.patient = url, False, patient
+        self.answered, self.lost = collections.Counter(), []
+        self.locks = [threading.Lock() for _ in range(clients)]
+        self.threads = [threading.Thread(target=self._run, args=(lock,)) for lock in self.locks]
+
+    def ask(self):
+        """An answer; None when nobody listens and that does not matter."""
+        try:
+            return self._get()
+        except urllib.error.URLError as e:
+            if self.patient and isinstance(e.reason, ConnectionRefusedError):
+                return None
+            raise
+
+    def _get(self):
+        with urllib.request.urlopen(self.url, timeout=30) as answer:
+            return json.loads(answer.read().decode())
+
+    def _run(self, lock):
+        while not self.over:
+            with lock:
+                try:
+                    answer = self.ask()
+                    if answer:
+                        self.answered[answer["pid"]] += 1
+                except (OSError, ValueError, http.client.HTTPException) as e:
+                    self.lost.append(repr(e))
+            time.sleep(.005)
+
+    @contextlib.contextmanager
+    def held(self):
+        """No request is under way."""
+        with contextlib.ExitStack() as stack:
+            for lock in self.locks:
+                stack.enter_context(lock)
+            yield
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over = True
+        for t in self.threads:
+            t.join()
+
+
+class Server:
+    """A server, with the agent when there is one given."""
+
+    def __init__(self, argv, cwd, sockdir, agent, workers=2, look_at_master=True, **settings):
+        self.look_at_master = look_at_master
+        self.cwd, self.sockdir, self.agent, self.count = cwd, sockdir, agent, workers
+        self.out = open(os.path.join(cwd, "out"), "wb")
+        env = environment(sockdir, agent, GCSCOPE_INTERVAL="0.1", GCSCOPE_CYCLES="all", **settings)
+        self.proc = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.out,
+                                     start_new_session=True, env=env)
+        self.pid = self.proc.pid
+
+    def workers(self):
+        return [c for c in children(self.pid) if not is_gone(c) and b"resource_tracker" not in command(c)]
+
+    def full(self):
+        now = self.workers()
+        return len(now) == self.count and now
+
+    def look(self, workers):
+        """Each of them has an agent, which answers, and so has their parent."""
+        for pid in (workers + [self.pid] * self.look_at_master) if self.agent else []:
+            with connect(self.sockdir, pid) as c:
+                assert c.ask("stat")["pid"] == pid
+                assert c.ask("census")["objects"] > 5000
+
+    def text(self):
+        with open(os.path.join(self.cwd, "out"), errors="backslashreplace") as f:
+            return f.read()
+
+    def end(self, sig=signal.SIGTERM, status=(0,)):
+        os.kill(self.pid, sig)
+        assert self.proc.wait(30) in status, self.text()
+        wait_until(lambda: not session(self.pid), what="the server's processes to end")
+
+    def stop(self):
+        kill_group(self.pid)
+        for pid, _ in session(self.pid):
+            kill(pid)
+        self.proc.wait(10)
+        self.out.close()
+
+
+@pytest.fixture
+def serve(agent, tmp_path):
+    """serve(argv, with_agent, sockdir, **options): see Server."""
+    started = []
+    for name, source in (("service.py", SERVICE), ("wsgi.py", WSGI), ("asgi.py", ASGI), ("aio.py", AIOHTTP),
+                         ("manage.py", DJANGO)):
+        (tmp_path / name).write_text(source)
+
+    def start(argv, with_agent, sockdir, **keys):
+        started.append(Server(argv, str(tmp_path), sockdir, agent if with_agent else None, **keys))
+        return started[-1]
+    yield start
+    for each in started:
+        each.stop()
+
+
+class Misfortune:
+    """
+    Something that happens to a server: a signal to one worker or to the master, or a file that is touched (again
+    and again by one who insists: a reloader compares with what it saw when it first looked).
+    """
+
+    def __init__(self, sig=None, master=False, touch=None, insist=False, held=False):
+        self.sig, self.master, self.touch, self.insist, self.held = sig, master, touch, insist, held
+
+    def strike(self, server, victim):
+        if self.touch:
+            os.utime(os.path.join(server.cwd, self.touch))
+        else:
+            os.kill(server.pid if self.master else victim, self.sig)
+
+    def __repr__(self):
+        return self.touch or "%s to %s" % (self.sig.name, "the master" if self.master else "a worker")
+
+    def end(self, server, before, victim):
+        """Strikes, and waits until those that it is meant for have ended."""
+        gone = before if self.master or self.touch else {victim}
+        self.strike(server, victim)
+
+        def ended():
+            if self.insist:
+                self.strike(server, victim)
+            return not gone & set(children(server.pid))
+        wait_until(ended, 60, "the end of %s, %s" % (gone, self), interval=.1)
+
+
+def reports_of(load, pids):
+    """What each of these workers says of itself while no other request is under way."""
+    found = {}
+    with load.held():
+        def all_seen():
+            answer = load.ask()
+            if answer:
+                found[answer.pop("pid")] = answer
+            return set(pids) <= set(found)
+        wait_until(all_seen, 60, "an answer from each of %s" % pids, interval=.001)
+    return [found[pid] for pid in pids]
+
+
+def endure(misfortunes):
+    """The scenario of a server under load that is struck REFORKS times, each time back to its number of workers."""
+    def scenario(server, load):
+        wait_until(lambda: answers(load), 30, "the server to answer")
+        with load:
+            for i in range(REFORKS):
+                before = set(wait_until(server.full, 30, "all workers"))
+                # A worker that is still starting may not heed a signal yet.
+                wait_until(lambda: all(load.answered[pid] for pid in before), 30, "each worker to answer")
+                victim, misfortune = sorted(before)[i % len(before)], misfortunes[i % len(misfortunes)]
+                with load.held() if misfortune.held else contextlib.nullcontext():
+                    misfortune.end(server, before, victim)
+                now = wait_until(server.full, 60, "new workers after %s" % misfortune)
+                server.look(now)
+            return load.lost, reports_of(load, now)
+    return scenario
+
+
+def answers(load):
+    try:
+        return load.ask()
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def compare(serve, sockdir, cli, argv, scenario, patient=False, **keys):
+    """
+    Without and with the agent: scenario(server, load) gives what was lost and what the workers see of themselves.
+    Nothing may be lost, nothing differ, nothing stay behind.
+    """
+    ends = []
+    for with_agent in (False, True):
+        port = free_port()
+        server = serve([a.replace("PORT", str(port)) for a in argv], with_agent, sockdir, **keys)
+        ends.append(scenario(server, Load("http://127.0.0.1:%d/" % port, patient=patient)))
+        server.end()
+        assert "Traceback" not in server.text() and "Warning" not in server.text(), server.text()
+    (lost, plain), (lost_under, under) = ends
+    assert lost_under == lost == []
+    assert under == plain
+    assert cli("ps", "--json").status == 0 and os.listdir(sockdir) == []
+
+
+GUNICORN = {
+    "sync": ("gunicorn", "wsgi:application", []),
+    "gthread": ("gunicorn", "wsgi:application", ["-k", "gthread", "--threads", "3"]),
+    "gevent": ("gevent", "wsgi:application", ["-k", "gevent"]),
+    "aiohttp": ("aiohttp", "aio:application", ["-k", "aiohttp.GunicornWebWorker"]),
+    "uvicorn": ("uvicorn", "asgi:application", ["-k", "uvicorn.workers.UvicornWorker"]),
+}
+
+
+@pytest.mark.limit(LIMIT)
+@pytest.mark.parametrize("kind", sorted(GUNICORN))
+def test_gunicorn(serve, sockdir, cli, kind):
+    module, app, flags = GUNICORN[kind]
+    need(module, program="gunicorn")
+    argv = ["gunicorn", "-w", "2", "-b", "127.0.0.1:PORT", "--graceful-timeout", "10"] + flags + [app]
+    # aiohttp's own graceful end loses a request now and then.
+    compare(serve, sockdir, cli, argv, endure([Misfortune(signal.SIGTERM, held=kind == "aiohttp"),
+                                               Misfortune(signal.SIGKILL, held=True),
+                                               Misfortune(signal.SIGHUP, master=True, held=kind == "aiohttp")]))
+
+
+def test_leak_in_the_workers(serve, sockdir, cli):
+    """`ps` has the master and its workers; what leaks is a suspect in both of these, not in the master."""
+    need("gunicorn", program="gunicorn")
+    port = free_port()
+    server = serve(["gunicorn", "-w", "2", "-b", "127.0.0.1:%d" % port, "wsgi:application"], True, sockdir)
+    with Load("http://127.0.0.1:%d/leak" % port, patient=True):
+        workers = wait_until(server.full, what="two workers")
+        wait_until(lambda: all(leaks(cli, pid) for pid in workers), 60, "wsgi.Session to be a suspect in both workers")
+    assert not leaks(cli, server.pid)
+    agents = json.loads(cli("ps", "--json").stdout)["agents"]
+    assert {(a["pid"], a["ppid"]) for a in agents} == {(server.pid, os.getpid())} | {(w, server.pid) for w in workers}
+    server.end()
+    assert os.listdir(sockdir) == []
+
+
+def leaks(cli, pid):
+    done = cli("suspects", "--json", pid)
+    rows = json.loads(done.stdout)["suspects"] if done.status == 0 else []
+    return any(r["type"] == "wsgi.Session" and r["confidence"] in ("likely", "confirmed") for r in rows)
+
+
+UWSGI = {
+    "prefork": [],
+    "threads": ["--enable-threads", "--threads", "2"],
+    "lazy_apps": ["--lazy-apps", "--enable-threads"],
+    "lazy_apps_threads": ["--lazy-apps", "--threads", "2"],
+}
+
+
+@pytest.mark.limit(LIMIT)
+@pytest.mark.parametrize("kind", sorted(UWSGI))
+def test_uwsgi(serve, sockdir, cli, tmp_path, kind):
+    """
+    Python comes as a plugin, and forks are not announced to it. Without threads uWSGI lets go of the GIL within
+    requests only: its master, which runs no Python, answers nothing.
+    """
+    need(program="uwsgi")
+    if subprocess.run(["uwsgi", "--plugin", "python3", "--version"], stdout=subprocess.DEVNULL,
+                      stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("no uWSGI plugin for Python")
+    (tmp_path / "touch").touch()
+    argv = ["uwsgi", "--plugin", "python3", "--http-socket", "127.0.0.1:PORT", "--master", "--processes", "2",
+            "--need-app", "--die-on-term", "--disable-logging", "--wsgi-file", "wsgi.py", "--touch-reload", "touch"] + UWSGI[kind]
+    compare(serve, sockdir, cli, argv, endure([Misfortune(signal.SIGHUP), Misfortune(signal.SIGKILL, held=True),
+                                               Misfortune(signal.SIGHUP, master=True), Misfortune(touch="touch")]),
+            look_at_master=kind != "prefork", GCSCOPE_WAIT="1")
+
+
+@pytest.mark.limit(LIMIT)
+def test_uvicorn_reloads(serve, sockdir, cli):
+    """The worker is spawned, not forked, and inherits the socket."""
+    need("uvicorn")
+    compare(serve, sockdir, cli, [PYTHON, "-m", "uvicorn", "asgi:application", "--port", "PORT", "--reload",
+                                  "--log-level", "warning"],
+            endure([Misfortune(touch="asgi.py", insist=True, held=True)]), workers=1)
+
+
+def kill_one(server, load):
+    """The scenario of a server that does not replace its workers: the other one goes on."""
+    wait_until(lambda: answers(load), 30, "the server to answer")
+    with load:
+        workers = wait_until(server.full, 30, "all workers")
+        wait_until(lambda: all(load.answered[pid] for pid in workers), 30, "each worker to answer")
+        with load.held():
+            kill(workers[0])
+            wait_until(lambda: is_gone(workers[0]))
+        before = load.answered[workers[1]]
+        wait_until(lambda: load.answered[workers[1]] > before + 100, what="the other worker to answer")
+        server.look(workers[1:])
+        return load.lost, reports_of(load, workers[1:])
+
+
+def test_uvicorn_workers(serve, sockdir, cli):
+    need("uvicorn")
+    compare(serve, sockdir, cli, [PYTHON, "-m", "uvicorn", "asgi:application", "--port", "PORT", "--workers", "2",
+                                  "--log-level", "warning"], kill_one)
+
+
+@pytest.mark.limit(LIMIT)
+def test_django_autoreload(serve, sockdir, cli):
+    """The child ends with status 3 when a file changes, and its parent starts it anew."""
+    need("django")
+    compare(serve, sockdir, cli, [PYTHON, "manage.py", "runserver", "127.0.0.1:PORT"],
+            endure([Misfortune(touch="manage.py", insist=True, held=True)]), workers=1, patient=True)
+
+
+CELERY = '''
+import os, time
+from celery import Celery
+from service import report
+app = Celery("tasks", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
+app.conf.update(task_acks_late=True, task_reject_on_worker_lost=True, worker_prefetch_multiplier=1)
+@app.task
+def work(n):
+    time.sleep(.02)
+    return n, report()
+'''
+CELERY_ROUNDS = max(2, REFORKS // 5)
+
+
+@pytest.fixture
+def redis(tmp_path):
+    """A redis-server of our own; its address for Celery."""
+    need(program="redis-server")
+    path = str(tmp_path / "redis")
+    proc = subprocess.Popen(["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no",
+                             "--dir", str(tmp_path)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    wait_until(lambda: os.path.exists(path), what="redis-server to listen")
+    yield "redis+socket://" + path
+    proc.terminate()
+    proc.wait(10)
+
+
+def tasks_done(client, server, misfortunes):
+    """
+    Tasks before, while and after each misfortune: what they gave, in order. Sixteen tasks re-fork five children, so
+    every fifth misfortune will do.
+    """
+    def ask(numbers):
+        return [client.send_task("tasks.work", [n]) for n in numbers]
+
+    def looked():
+        """False when a child had done its three tasks meanwhile."""
+        pids = wait_until(server.full, 30, "all workers")
+        try:
+            server.look(pids)
+        except (Gone, AssertionError):
+            if not any(map(is_gone, pids)):
+                raise
+            return False
+        return True
+
+    def wait(asked):
+        return [a.get(timeout=60) for a in asked]
+    done = []
+    for i in range(CELERY_ROUNDS):
+        first = wait(ask(range(4)))
+        asked = ask(range(4, 12))
+        misfortunes[i % len(misfortunes)].strike(server, wait_until(server.full, 30, "all workers")[i % 2])
+        done.append(first + wait(asked + ask(range(12, 16))))
+        wait_until(looked, what="an agent in each process")
+    return done
+
+
+@pytest.mark.limit(LIMIT)
+def test_celery(serve, sockdir, cli, tmp_path, redis):
+    """Prefork, where each child does three tasks only; and exec() from an atexit hook."""
+    need("celery", "redis", program="celery")
+    celery = pytest.importorskip("celery")
+    (tmp_path / "tasks.py").write_text(CELERY)
+    client = celery.Celery(broker=redis, backend=redis)
+    ends = []
+    for with_agent in (False, True):
+        server = serve([PYTHON, shutil.which("celery"), "-A", "tasks", "worker", "-P", "prefork", "-c", "2", "--max-tasks-per-child", "3"],
+                       with_agent, sockdir, REDIS=redis)
+        # Celery itself does not give back the task of a child that ends by SIGTERM.
+        ends.append(tasks_done(client, server, [Misfortune(signal.SIGKILL), Misfortune(signal.SIGHUP, master=True)]))
+        server.end()
+    gc.collect()  # results talk to Redis when they are deleted, and stand in cycles
+    client.close()
+    plain, under = ([[n for n, _ in step] for step in end] for end in ends)
+    assert under == plain == [list(range(16))] * CELERY_ROUNDS
