@@ -58,7 +58,7 @@ def report():
     with open("/proc/self/status") as f:
         status = dict(line.split(":", 1) for line in f)
     return {"pid": os.getpid(), "lowest": lowest, "fds": sorted(x for x in fds if x[1]), "children": children,
-            "threads": threading.active_count(), "cwd": os.getcwd(),
+            "threads": sorted({t.name.rstrip("0123456789_-") for t in threading.enumerate()}), "cwd": os.getcwd(),
             "umask": status["Umask"], "signals": [int(status[k], 16) & ~(3 << 31) for k in ("SigBlk", "SigIgn", "SigCgt")]}
 
 def text():
@@ -143,15 +143,15 @@ def command(pid):
 
 
 def session(sid):
-    """Processes of a session, by (pid, state)."""
-    found = []
+    """The processes of a session: their states by PID."""
+    found = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError, IndexError):
                 with open("/proc/%s/stat" % name) as f:
                     fields = f.read().rpartition(")")[2].split()
                 if int(fields[3]) == sid:
-                    found.append((int(name), fields[0]))
+                    found[int(name)] = fields[0]
     return found
 
 
@@ -216,7 +216,8 @@ class Server:
     def __init__(self, argv, cwd, sockdir, agent, workers=2, look_at_master=True, **settings):
         self.look_at_master = look_at_master
         self.cwd, self.sockdir, self.agent, self.count = cwd, sockdir, agent, workers
-        self.out = open(os.path.join(cwd, "out"), "wb")
+        self.log = os.path.join(cwd, "out-agent" if agent else "out-plain")
+        self.out = open(self.log, "wb")
         env = environment(sockdir, agent, GCSCOPE_INTERVAL="0.1", GCSCOPE_CYCLES="all", **settings)
         self.proc = subprocess.Popen(argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.out,
                                      start_new_session=True, env=env)
@@ -237,7 +238,7 @@ class Server:
                 assert c.ask("census")["objects"] > 5000
 
     def text(self):
-        with open(os.path.join(self.cwd, "out"), errors="backslashreplace") as f:
+        with open(self.log, errors="backslashreplace") as f:
             return f.read()
 
     def end(self, sig=signal.SIGTERM, status=(0,)):
@@ -247,7 +248,7 @@ class Server:
 
     def stop(self):
         kill_group(self.pid)
-        for pid, _ in session(self.pid):
+        for pid in session(self.pid):
             kill(pid)
         self.proc.wait(10)
         self.out.close()
@@ -326,6 +327,7 @@ def endure(misfortunes):
                     misfortune.end(server, before, victim)
                 now = wait_until(server.full, 60, "new workers after %s" % misfortune)
                 server.look(now)
+            wait_until(lambda: "Z" not in session(server.pid).values(), what="no zombies")
             return load.lost, reports_of(load, now)
     return scenario
 
@@ -434,7 +436,7 @@ def test_uvicorn_reloads(serve, sockdir, cli):
 
 
 def kill_one(server, load):
-    """The scenario of a server that does not replace its workers: the other one goes on."""
+    """The scenario of a server that neither replaces its workers nor reaps them: the other one goes on."""
     wait_until(lambda: answers(load), 30, "the server to answer")
     with load:
         workers = wait_until(server.full, 30, "all workers")

@@ -18,6 +18,13 @@ PROGRAMS = {
     "sigterm": "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(5)",
     "sigkill": "import os, signal, time; time.sleep(.1); os.kill(os.getpid(), signal.SIGKILL); time.sleep(5)",
     "sigint": "import os, signal; os.kill(os.getpid(), signal.SIGINT)\nfor i in range(10**7): pass",
+    "sigint_in_sleep": """
+import os, signal, threading, time
+threading.Timer(.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+time.sleep(5)
+""",
+    "stdout_closed": "import os; print('x'); os.close(1)",
+    "stdout_without_a_reader": "import os; r, w = os.pipe(); os.dup2(w, 1); os.close(r); os.close(w); print('x')",
     "abort": "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); os.abort()",
     "segv_handled": """
 import faulthandler, os, signal, sys
