@@ -42,7 +42,8 @@ def status_lines():
     with open("/proc/self/status") as f:
         lines = dict(line.split(":", 1) for line in f)
     found = {k: int(lines[k], 16) & ~(3 << 31) for k in ("SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd")}
-    found.update((k, lines[k].split()) for k in ("Name", "Umask", "TracerPid", "Uid", "Gid", "Groups", "CapEff", "NoNewPrivs", "Seccomp"))
+    found.update((k, lines[k].split()) for k in ("Name", "Umask", "TracerPid", "Uid", "Gid", "Groups", "CapEff",
+                                                 "NoNewPrivs", "Seccomp"))
     return found
 
 def read(path):
@@ -88,10 +89,10 @@ def look():
         "names": [sorted(vars(m)) for m in (sys, builtins, gc, os, threading, signal)],
         "hooks": [sys.excepthook is sys.__excepthook__, sys.displayhook is sys.__displayhook__,
                   sys.unraisablehook is sys.__unraisablehook__, threading.excepthook.__module__],
-        "tracing": [str(sys.gettrace()), str(sys.getprofile()), str(threading._trace_hook), str(threading._profile_hook)],
+        "tracing": [str(f) for f in (sys.gettrace(), sys.getprofile(), threading._trace_hook, threading._profile_hook)],
         "switch_interval": [sys.getswitchinterval(), sys.getrecursionlimit(), sys.getdlopenflags()],
         "warnings": [str(f) for f in warnings.filters],
-        "streams": [f is g and not f.closed for f, g in ((sys.stdin, sys.__stdin__), (sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__))],
+        "streams": [sys.stdin is sys.__stdin__, sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__],
         "gc": [gc.get_debug(), gc.get_threshold(), gc.isenabled(), gc.get_freeze_count(), len(gc.garbage)],
         "gc_callbacks": [c.__name__ for c in gc.callbacks if "gcscope" not in c.__name__],
         "types": sorted(c.__module__ + "." + c.__qualname__ for c in subclasses(object, set())),
@@ -175,7 +176,7 @@ def watched():
 if hasattr(sys, "monitoring"):
     m, counts = sys.monitoring, []
     m.use_tool_id(m.DEBUGGER_ID, "test")
-    m.register_callback(m.DEBUGGER_ID, m.events.CALL, lambda code, offset, f, arg: counts.append(code.co_name + str(offset)))
+    m.register_callback(m.DEBUGGER_ID, m.events.CALL, lambda code, at, f, arg: counts.append((code.co_name, at)))
     m.set_events(m.DEBUGGER_ID, m.events.CALL)
     work()
     m.set_events(m.DEBUGGER_ID, 0)
@@ -195,7 +196,8 @@ def test_tracers_see_nothing(python, run):
 
 GROWTH = LOOK + r'''
 SINGLETONS = [None, True, False, Ellipsis, NotImplemented, (), "", b"", 0, 1, -1, frozenset(), int, type, object, dict,
-              list, tuple, str, float, type(gc.collect), type(look), gc, sys, os, gc.callbacks, gc.garbage, builtins.__dict__]
+              list, tuple, str, float, type(gc.collect), type(look), gc, sys, os, gc.callbacks, gc.garbage,
+              builtins.__dict__]
 
 def rss():
     with open("/proc/self/smaps_rollup") as f:

@@ -58,8 +58,10 @@ def report():
     with open("/proc/self/status") as f:
         status = dict(line.split(":", 1) for line in f)
     return {"pid": os.getpid(), "lowest": lowest, "fds": sorted(x for x in fds if x[1]), "children": children,
-            "threads": sorted({t.name.rstrip("0123456789_-") for t in threading.enumerate()}), "cwd": os.getcwd(),
-            "umask": status["Umask"], "signals": [int(status[k], 16) & ~(3 << 31) for k in ("SigBlk", "SigIgn", "SigCgt")]}
+            "threads": sorted({t.name.rstrip("0123456789_-") for t in threading.enumerate()}),  # pools grow
+            "cwd": os.getcwd(),
+            "umask": status["Umask"].strip(),
+            "signals": [int(status[k], 16) & ~(3 << 31) for k in ("SigBlk", "SigIgn", "SigCgt")]}
 
 def text():
     return json.dumps(report()).encode()
@@ -290,7 +292,7 @@ class Misfortune:
 
     def end(self, server, before, victim):
         """Strikes, and waits until those that it is meant for have ended."""
-        gone = before if self.master or self.touch else {victim}
+        gone = set(before) if self.master or self.touch else {victim}
         self.strike(server, victim)
 
         def ended():
@@ -313,22 +315,34 @@ def reports_of(load, pids):
     return [found[pid] for pid in pids]
 
 
+def unnumbered(report):
+    """Without what depends on how many workers there were, for a moment, when this one began."""
+    return dict(report, lowest=None, fds=sorted(kind for _, kind in report["fds"]))
+
+
+def all_workers(server, load):
+    """A worker that is still starting may not heed a signal yet: when each has answered."""
+    pids = sorted(wait_until(server.full, 30, "all workers"))
+    wait_until(lambda: all(load.answered[pid] for pid in pids), 30, "each worker to answer")
+    return pids
+
+
 def endure(misfortunes):
     """The scenario of a server under load that is struck REFORKS times, each time back to its number of workers."""
     def scenario(server, load):
         wait_until(lambda: answers(load), 30, "the server to answer")
         with load:
+            first = reports_of(load, all_workers(server, load))
             for i in range(REFORKS):
-                before = set(wait_until(server.full, 30, "all workers"))
-                # A worker that is still starting may not heed a signal yet.
-                wait_until(lambda: all(load.answered[pid] for pid in before), 30, "each worker to answer")
-                victim, misfortune = sorted(before)[i % len(before)], misfortunes[i % len(misfortunes)]
+                before = all_workers(server, load)
+                victim, misfortune = before[i % len(before)], misfortunes[i % len(misfortunes)]
                 with load.held() if misfortune.held else contextlib.nullcontext():
                     misfortune.end(server, before, victim)
                 now = wait_until(server.full, 60, "new workers after %s" % misfortune)
                 server.look(now)
             wait_until(lambda: "Z" not in session(server.pid).values(), what="no zombies")
-            return load.lost, reports_of(load, now)
+            last = reports_of(load, all_workers(server, load))
+            return load.lost, first + [unnumbered(r) for r in last]
     return scenario
 
 
@@ -420,7 +434,8 @@ def test_uwsgi(serve, sockdir, cli, tmp_path, kind):
         pytest.skip("no uWSGI plugin for Python")
     (tmp_path / "touch").touch()
     argv = ["uwsgi", "--plugin", "python3", "--http-socket", "127.0.0.1:PORT", "--master", "--processes", "2",
-            "--need-app", "--die-on-term", "--disable-logging", "--wsgi-file", "wsgi.py", "--touch-reload", "touch"] + UWSGI[kind]
+            "--need-app", "--die-on-term", "--disable-logging", "--wsgi-file", "wsgi.py",
+            "--touch-reload", "touch"] + UWSGI[kind]
     compare(serve, sockdir, cli, argv, endure([Misfortune(signal.SIGHUP), Misfortune(signal.SIGKILL, held=True),
                                                Misfortune(signal.SIGHUP, master=True), Misfortune(touch="touch")]),
             look_at_master=kind != "prefork", GCSCOPE_WAIT="1")
@@ -439,8 +454,7 @@ def kill_one(server, load):
     """The scenario of a server that neither replaces its workers nor reaps them: the other one goes on."""
     wait_until(lambda: answers(load), 30, "the server to answer")
     with load:
-        workers = wait_until(server.full, 30, "all workers")
-        wait_until(lambda: all(load.answered[pid] for pid in workers), 30, "each worker to answer")
+        workers = all_workers(server, load)
         with load.held():
             kill(workers[0])
             wait_until(lambda: is_gone(workers[0]))
@@ -531,8 +545,8 @@ def test_celery(serve, sockdir, cli, tmp_path, redis):
     client = celery.Celery(broker=redis, backend=redis)
     ends = []
     for with_agent in (False, True):
-        server = serve([PYTHON, shutil.which("celery"), "-A", "tasks", "worker", "-P", "prefork", "-c", "2", "--max-tasks-per-child", "3"],
-                       with_agent, sockdir, REDIS=redis)
+        server = serve([PYTHON, shutil.which("celery"), "-A", "tasks", "worker", "-P", "prefork", "-c", "2",
+                        "--max-tasks-per-child", "3"], with_agent, sockdir, REDIS=redis)
         # Celery itself does not give back the task of a child that ends by SIGTERM.
         ends.append(tasks_done(client, server, [Misfortune(signal.SIGKILL), Misfortune(signal.SIGHUP, master=True)]))
         server.end()
