@@ -11,40 +11,13 @@ import os
 
 import pytest
 
-from conftest import wait_until
+from conftest import SELF, wait_until
 
 CENSUSES = int(os.environ.get("GCSCOPE_CENSUSES", "200"))
 SETTINGS = {"GCSCOPE_INTERVAL": "0.02", "GCSCOPE_BUDGET": "100", "GCSCOPE_CYCLES": "all"}
 
-LOOK = r'''
+LOOK = SELF + r'''
 import atexit, builtins, gc, json, locale, os, resource, signal, subprocess, sys, threading, time, warnings
-
-def kind(fd):
-    try:
-        link = os.readlink("/proc/self/fd/%d" % fd)
-    except OSError:
-        return None  # that of the listing itself
-    return "file" if link[0] == "/" else link.split(":")[0]
-
-def lowest_descriptor():
-    fd = os.open(os.devnull, os.O_RDONLY)
-    os.close(fd)
-    return fd
-
-def children():
-    try:
-        return os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        return "none"
-
-def status_lines():
-    """The kernel's account of the first thread. Signals 32 and 33 are libc's, for threads."""
-    with open("/proc/self/status") as f:
-        lines = dict(line.split(":", 1) for line in f)
-    found = {k: int(lines[k], 16) & ~(3 << 31) for k in ("SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd")}
-    found.update((k, lines[k].split()) for k in ("Name", "Umask", "TracerPid", "Uid", "Gid", "Groups", "CapEff",
-                                                 "NoNewPrivs", "Seccomp"))
-    return found
 
 def read(path):
     with open(path) as f:
@@ -61,7 +34,7 @@ def look():
     """What is to be the same, JSON-wise."""
     signals = sorted(set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP})
     return {
-        "descriptors": sorted((int(fd), kind(int(fd))) for fd in os.listdir("/proc/self/fd") if kind(int(fd))),
+        "descriptors": descriptors(),
         "lowest_descriptor": lowest_descriptor(),
         "descriptor_flags": [os.get_inheritable(fd) for fd in range(3)],
         "threads": [(t.name, t.daemon) for t in threading.enumerate()],
@@ -70,7 +43,7 @@ def look():
         "signals_pending": sorted(signal.sigpending()),
         "signal_handlers": [str(signal.getsignal(s)).split(" at 0x")[0] for s in signals],
         "wakeup_fd": signal.set_wakeup_fd(-1),
-        "kernel": status_lines(),
+        "kernel": kernel(),
         "children": children(),
         "cwd": os.getcwd(),
         "locale": [locale.setlocale(c) for c in range(6)] + [str(locale.localeconv())],
@@ -219,7 +192,7 @@ def measure():
         gc.collect()
     return {"references": [sys.getrefcount(x) for x in SINGLETONS], "objects": len(gc.get_objects()),
             "types": len(subclasses(object, set())), "blocks": sys.getallocatedblocks(), "callbacks": len(gc.callbacks),
-            "descriptors": len(os.listdir("/proc/self/fd")), "rss_kib": rss()}
+            "descriptors": len(descriptors()), "rss_kib": rss()}
 '''
 
 

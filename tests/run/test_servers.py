@@ -14,7 +14,6 @@ import gc
 import http.client
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -26,42 +25,23 @@ import urllib.request
 
 import pytest
 
-from conftest import Gone, connect, environment, is_gone, kill, kill_group, wait_until
+from conftest import SELF, Gone, connect, environment, is_gone, kill, kill_group, wait_until
 
 REFORKS = int(os.environ.get("GCSCOPE_REFORKS", "10"))
 PYTHON = "/usr/bin/python3"
 LIMIT = 150 + 25 * REFORKS
 
-SERVICE = '''
-import json, os, threading
-
-def kind(fd):
-    try:
-        link = os.readlink("/proc/self/fd/%d" % fd)
-    except OSError:
-        return None  # that of the listing itself
-    return "file" if link[0] == "/" else link.split(":")[0]
+SERVICE = SELF + '''
+import json, threading
 
 def report():
     """What this process sees of itself; some garbage on the way."""
     for _ in range(10):
         x = [[]]
         x.append(x)
-    lowest = os.open(os.devnull, os.O_RDONLY)
-    os.close(lowest)
-    fds = [(int(fd), kind(int(fd))) for fd in os.listdir("/proc/self/fd")]
-    try:
-        children = str(os.waitpid(-1, os.WNOHANG))
-    except ChildProcessError:
-        children = "none"
-    # Of the first thread, whichever answers; signals 32 and 33 are libc's, for threads.
-    with open("/proc/self/status") as f:
-        status = dict(line.split(":", 1) for line in f)
-    return {"pid": os.getpid(), "lowest": lowest, "fds": sorted(x for x in fds if x[1]), "children": children,
+    return {"pid": os.getpid(), "lowest": lowest_descriptor(), "fds": descriptors(), "children": children(),
             "threads": sorted({t.name.rstrip("0123456789_-") for t in threading.enumerate()}),  # pools grow
-            "cwd": os.getcwd(),
-            "umask": status["Umask"].strip(),
-            "signals": [int(status[k], 16) & ~(3 << 31) for k in ("SigBlk", "SigIgn", "SigCgt")]}
+            "cwd": os.getcwd(), "kernel": kernel()}
 
 def text():
     return json.dumps(report()).encode()
@@ -129,7 +109,7 @@ def free_port():
         return s.getsockname()[1]
 
 
-def children(pid):
+def children_of(pid):
     found = []
     with contextlib.suppress(OSError):
         for task in os.listdir("/proc/%d/task" % pid):
@@ -226,7 +206,7 @@ class Server:
         self.pid = self.proc.pid
 
     def workers(self):
-        return [c for c in children(self.pid) if not is_gone(c) and b"resource_tracker" not in command(c)]
+        return [c for c in children_of(self.pid) if not is_gone(c) and b"resource_tracker" not in command(c)]
 
     def full(self):
         now = self.workers()
@@ -298,7 +278,7 @@ class Misfortune:
         def ended():
             if self.insist:
                 self.strike(server, victim)
-            return not gone & set(children(server.pid))
+            return not gone & set(children_of(server.pid))
         wait_until(ended, 60, "the end of %s, %s" % (gone, self), interval=.1)
 
 
