@@ -349,8 +349,9 @@ def lowest_descriptor():
     return fd
 
 def children():
+    """Whether waitpid(-1) would find any, ended or not; it takes none away."""
     try:
-        return os.waitpid(-1, os.WNOHANG)
+        return str(os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT))
     except ChildProcessError:
         return "none"
 
