@@ -277,9 +277,10 @@ class Misfortune:
         self.strike(server, victim)
 
         def ended():
-            if self.insist:
+            over = not gone & set(children_of(server.pid))
+            if self.insist and not over:
                 self.strike(server, victim)
-            return not gone & set(children_of(server.pid))
+            return over
         wait_until(ended, 60, "the end of %s, %s" % (gone, self), interval=.1)
 
 
