@@ -26,6 +26,7 @@ static int depth;     /* forks under way, several when threads fork at once; wit
 static bool stopping; /* the first of them is ending the thread */
 static bool restart_due;
 static bool waiting_ended; /* during a fork before attach */
+static bool waiting_due;   /* after it: until the pending call has come */
 
 unsigned gcs_fork_epoch(void)
 {
@@ -37,6 +38,7 @@ unsigned gcs_fork_epoch(void)
 static int start_thread(void *unused)
 {
 	(void)unused;
+	waiting_due = false;
 	if (!gcs_thread_running() && !over)
 		gcs_thread_start();
 	return 0;
@@ -44,13 +46,14 @@ static int start_thread(void *unused)
 
 /*
  * Before attach there are no hooks to end the thread that waits for the interpreter, which 3.12 and later
- * would count: it is ended here, since it holds nothing, and cannot wait for the GIL while held off.
+ * would count: it is ended here, since it holds nothing, and cannot wait for the GIL while held off. It may still
+ * be gone since the last fork.
  */
 static void on_prepare(void)
 {
 	gcs_gil_hold_off();
-	waiting_ended = !attached && gcs_thread_running() && !gcs_gil_inside();
-	if (waiting_ended)
+	waiting_ended = !attached && (gcs_thread_running() ? !gcs_gil_inside() : waiting_due);
+	if (waiting_ended && gcs_thread_running())
 		gcs_thread_stop(true);
 }
 
@@ -60,8 +63,13 @@ static void on_parent(void)
 	if (!waiting_ended)
 		return;
 	waiting_ended = false;
-	/* Python counts the threads after this: the pending call comes when os.fork() has returned. */
-	if (!py.Py_IsInitialized || !py.Py_IsInitialized() || py.Py_AddPendingCall(start_thread, NULL))
+	/*
+	 * From 3.12 on (0: no CPython yet) Python counts the threads after this: the pending call comes when
+	 * os.fork() has returned. It never comes where the main thread runs no Python any more (uWSGI's master):
+	 * children begin all the same.
+	 */
+	waiting_due = true;
+	if (py.minor < 12 || !py.Py_IsInitialized() || py.Py_AddPendingCall(start_thread, NULL))
 		start_thread(NULL);
 }
 
@@ -71,7 +79,7 @@ static void on_child(void)
 
 	epoch++;
 	depth = 0;
-	stopping = restart_due = waiting_ended = false;
+	stopping = restart_due = waiting_ended = waiting_due = false;
 	gcs_gil_forget();
 	gcs_thread_forget();
 	gcs_thread_watch_end();
