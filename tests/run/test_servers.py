@@ -218,7 +218,7 @@ class Server:
         for pid in (workers + [self.pid] * self.look_at_master) if self.agent else []:
             with connect(self.sockdir, pid) as c:
                 assert c.ask("stat")["pid"] == pid
-                assert c.ask("census")["objects"] > 5000
+                assert c.ask("census")["objects"] > 1000
 
     def text(self):
         with open(self.log, errors="backslashreplace") as f:
