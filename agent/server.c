@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "answers.h"
+#include "clock.h"
 #include "events.h"
 #include "gil.h"
 #include "mem.h"
@@ -22,6 +23,7 @@
 
 #define BACKLOG 64
 #define READS_PER_TURN 8 /* requests of one client before the next has its turn */
+#define ACCEPT_RETRY_NS 200000000ll /* after an accept() for which there was no descriptor */
 
 static struct {
 	int listener;
@@ -29,6 +31,7 @@ static struct {
 	size_t nclients;
 	uint64_t dropped;
 	unsigned topics; /* of all clients together */
+	int64_t accept_after_ns;
 	char dir[108];
 	char path[108];
 } server = {.listener = -1};
@@ -155,6 +158,7 @@ static void drop(size_t i)
 	gcs_buf_fini(&server.client[i]->out);
 	gcs_mem_free(server.client[i]);
 	server.client[i] = NULL;
+	server.accept_after_ns = 0; /* there is a descriptor again */
 	recount();
 }
 
@@ -186,8 +190,12 @@ static void accept_client(void)
 	struct gcs_client *c;
 	size_t i = 0;
 
-	if (fd < 0)
+	if (fd < 0) {
+		/* Who waits stays in the queue, and poll() would say so again at once. */
+		if (errno != EAGAIN && errno != ECONNABORTED && errno != EINTR)
+			server.accept_after_ns = gcs_now_ns() + ACCEPT_RETRY_NS;
 		return;
+	}
 	if (!may_connect(fd)) {
 		close(fd);
 		return;
@@ -343,7 +351,8 @@ size_t gcs_server_poll(struct pollfd *p)
 
 	if (server.listener < 0)
 		return 0;
-	p[n++] = (struct pollfd){.fd = server.listener, .events = POLLIN};
+	p[n++] = (struct pollfd){.fd = server.listener,
+				 .events = gcs_now_ns() < server.accept_after_ns ? 0 : POLLIN};
 	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++) {
 		struct gcs_client *c = server.client[i];
 		short events = 0;
