@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,6 +18,8 @@
 #define SYSLOG_PRIORITY 28 /* LOG_DAEMON | LOG_WARNING */
 
 static int fd = -1;
+static bool may_block; /* writing to it: another's open file, whose flags are not ours to change */
+static bool torn;      /* the last line was cut */
 static uint64_t lost;
 
 static bool to_stderr(void)
@@ -39,9 +42,54 @@ uint64_t gcs_log_lost(void)
 	return lost;
 }
 
+/*
+ * A pipe or terminal that nobody reads must not hold us up, since a fork and the end of the program wait for
+ * this thread. So it is opened anew, without blocking; a file is not, whose position the application shares.
+ */
 void gcs_log_keep_stderr(void)
 {
-	fd = to_stderr() ? fcntl(2, F_DUPFD_CLOEXEC, 3) : -1;
+	struct stat st;
+
+	fd = -1;
+	may_block = false;
+	if (!to_stderr() || fstat(2, &st))
+		return;
+	if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode))
+		fd = open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd >= 0)
+		return;
+	fd = fcntl(2, F_DUPFD_CLOEXEC, 3);
+	may_block = !S_ISREG(st.st_mode);
+}
+
+/* One system call, which never waits. */
+static ssize_t put(const struct iovec *part, int n)
+{
+	struct msghdr m = {.msg_iov = (struct iovec *)part, .msg_iovlen = (size_t)n};
+	struct pollfd p = {.fd = fd, .events = POLLOUT};
+	ssize_t sent;
+
+	if (may_block) {
+		sent = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (sent >= 0 || errno != ENOTSOCK)
+			return sent;
+		if (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT))
+			return -1;
+	}
+	return writev(fd, part, n);
+}
+
+/* What was cut, by a full disk say, is ended first, so that the next line is whole. */
+static bool write_line(const struct iovec *part, int n, size_t whole)
+{
+	static const struct iovec end = {.iov_base = "\n", .iov_len = 1};
+	ssize_t written;
+
+	if (fd < 0 || (torn && put(&end, 1) != 1))
+		return false;
+	written = put(part, n);
+	torn = written > 0 && (size_t)written < whole;
+	return written == (ssize_t)whole;
 }
 
 static int open_syslog(void)
@@ -62,6 +110,7 @@ static void reopen(void)
 		return;
 	if (fd >= 0)
 		close(fd);
+	torn = false;
 	fd = to_syslog() ? open_syslog()
 			 : open(gcs_config.log,
 				O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
@@ -92,7 +141,7 @@ void gcs_log_write(const char *head, const char *text, size_t n)
 	whole = part[0].iov_len + part[1].iov_len + part[2].iov_len;
 	if (!to_stderr() && (fd < 0 || (!to_syslog() && was_moved())))
 		reopen();
-	if (fd < 0 || writev(fd, part, 3) != (ssize_t)whole)
+	if (!write_line(part, 3, whole))
 		lost++;
 }
 
