@@ -173,6 +173,31 @@ static int connect_to_thread(void)
 	return fd;
 }
 
+/* Where the application has no descriptor left: from a table of its own, which ends with the thread. */
+static void *wake_from_elsewhere(void *tid)
+{
+	int fd = -1;
+
+	*(pid_t *)tid = (pid_t)syscall(SYS_gettid);
+	if (!unshare(CLONE_FILES) && !close_between(3, ~0u, 0))
+		fd = connect_to_thread();
+	if (fd >= 0)
+		close(fd);
+	return NULL;
+}
+
+/* Only so that a fork need not wait: the clients are lost, since there is nothing to hold their sockets. */
+static void wake_without_descriptors(void)
+{
+	pthread_t id;
+	pid_t tid = 0;
+
+	if (gcs_thread_create(&id, wake_from_elsewhere, &tid))
+		return;
+	pthread_join(id, NULL);
+	gcs_thread_wait_until_gone(tid);
+}
+
 static bool is_ourselves(int fd)
 {
 	struct ucred peer;
@@ -413,6 +438,8 @@ void gcs_thread_stop(bool keep)
 	self.carry = connect_to_thread();
 	__atomic_store_n(&self.keep, keep, __ATOMIC_RELEASE);
 	__atomic_store_n(&self.should_stop, true, __ATOMIC_RELEASE);
+	if (self.carry < 0 && __atomic_load_n(&self.wake_length, __ATOMIC_ACQUIRE))
+		wake_without_descriptors();
 	pthread_join(self.id, NULL);
 	gcs_hand_stop();
 	gcs_thread_wait_until_gone(self.tid);
