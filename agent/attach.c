@@ -39,6 +39,11 @@ bool gcs_attached(void)
 	return __atomic_load_n(&state, __ATOMIC_ACQUIRE) == ATTACHED;
 }
 
+bool gcs_attach_failed(void)
+{
+	return __atomic_load_n(&state, __ATOMIC_ACQUIRE) == FAILED;
+}
+
 static PyObject *function(PyObject *module, const char *name)
 {
 	PyObject *f = module ? py.PyObject_GetAttrString(module, name) : NULL;
@@ -76,9 +81,14 @@ static enum attach_state attach_gil(PyObject *gc)
 	}
 	if (gcs_rt_begin_gil()) {
 		gcs_disable("agent", "no memory at attach");
+		gcs_hook_quiesce();
 		return FAILED;
 	}
-	return gcs_fork_install_gil() ? FAILED : ATTACHED;
+	if (gcs_fork_install_gil()) {
+		gcs_hook_quiesce(); /* the callback stays in gc.callbacks, and does nothing */
+		return FAILED;
+	}
+	return ATTACHED;
 }
 
 static void call(PyObject *f)

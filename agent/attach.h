@@ -22,6 +22,7 @@ bool gcs_attach_wait(void);
 /* The main thread may go on: called when the socket is there, so that the program's first line finds it. */
 void gcs_attach_let_go(void);
 bool gcs_attached(void);
+bool gcs_attach_failed(void); /* for good: gcs_disable() says why */
 uint64_t gcs_attach_ns(void); /* how long that took, with the GIL held */
 
 /* Interpreter functions kept from attach; with the GIL, none allocates a GC object. */

@@ -52,7 +52,8 @@ static int start_thread(void *unused)
 static void on_prepare(void)
 {
 	gcs_gil_hold_off();
-	waiting_ended = !attached && (gcs_thread_running() ? !gcs_gil_inside() : waiting_due);
+	waiting_ended = !attached && !gcs_attach_failed() &&
+			(gcs_thread_running() ? !gcs_gil_inside() : waiting_due);
 	if (waiting_ended && gcs_thread_running())
 		gcs_thread_stop(true);
 }
@@ -160,7 +161,7 @@ static void restart_gil(void)
 {
 	restart_due = false;
 	if (depth == 0 && !over && !gcs_thread_running() && gcs_rt)
-		gcs_thread_start();
+		restart_due = gcs_thread_start() != 0; /* no thread to be had now: at the next collection */
 }
 
 static int restart_when_due(void *unused)
@@ -233,15 +234,15 @@ static int register_fork_hooks(void)
 	PyObject *reg = posix ? py.PyObject_GetAttrString(posix, "register_at_fork") : NULL;
 	PyObject *none_args = py.PyTuple_New(0), *hooks_by_name = py.PyDict_New(), *r = NULL;
 
-	for (int i = 0; i < 3 && hooks_by_name; i++) {
+	bool all = reg && none_args && hooks_by_name;
+
+	for (int i = 0; i < 3 && all; i++) {
 		PyObject *f = py.PyCFunction_NewEx(&hooks[i], NULL, NULL);
 
-		if (f) {
-			py.PyDict_SetItemString(hooks_by_name, hooks[i].name, f);
-			py.Py_DecRef(f);
-		}
+		all = f && !py.PyDict_SetItemString(hooks_by_name, hooks[i].name, f);
+		py.Py_DecRef(f);
 	}
-	if (reg && none_args && hooks_by_name)
+	if (all)
 		r = py.PyObject_Call(reg, none_args, hooks_by_name);
 	if (py.PyErr_Occurred())
 		py.PyErr_Clear();
@@ -277,8 +278,8 @@ int gcs_fork_install_gil(void)
 		return -1;
 	}
 	if (register_fork_hooks()) {
-		gcs_disable("fork", "no os.register_at_fork hooks: forked children have no agent");
-		return 0;
+		gcs_disable("agent", "no os.register_at_fork hooks: forks would not be seen");
+		return -1;
 	}
 	attached = true;
 	return 0;

@@ -330,7 +330,8 @@ static void add_to_list(PyObject *list, long i)
 {
 	PyObject *v = py.PyLong_FromLong(i);
 
-	py.PyList_Append(list, v);
+	if (!v || py.PyList_Append(list, v))
+		py.PyErr_Clear(); /* then the sizes differ */
 	py.Py_DecRef(v);
 }
 
@@ -338,7 +339,8 @@ static void add_to_set(PyObject *set, long i)
 {
 	PyObject *v = py.PyLong_FromLong(i);
 
-	py.PySet_Add(set, v);
+	if (!v || py.PySet_Add(set, v))
+		py.PyErr_Clear();
 	py.Py_DecRef(v);
 }
 
@@ -348,7 +350,8 @@ static void add_to_dict(PyObject *dict, long i)
 	char key[16];
 
 	snprintf(key, sizeof(key), "k%ld", i);
-	py.PyDict_SetItemString(dict, key, v);
+	if (!v || py.PyDict_SetItemString(dict, key, v))
+		py.PyErr_Clear();
 	py.Py_DecRef(v);
 }
 

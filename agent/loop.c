@@ -236,6 +236,10 @@ void gcs_loop_run(void)
 
 	if (!gcs_attach_wait()) {
 		gcs_attach_let_go();
+		if (gcs_attach_failed()) {
+			gcs_events_introduce(); /* there is no socket: the log alone can tell why */
+			gcs_log_close();
+		}
 		return;
 	}
 	if (!adopt_server()) {

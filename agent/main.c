@@ -6,6 +6,7 @@
  * With a CPython it registers the built-in module, which must be done before the interpreter starts, and
  * begins the agent's thread, which waits for the interpreter and attaches (attach.c).
  */
+#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,9 @@
 #include "api.h"
 #include "attach.h"
 #include "disabled.h"
+#include "events.h"
 #include "fork.h"
+#include "logfile.h"
 #include "mem.h"
 #include "pymodule.h"
 #include "runtime.h"
@@ -39,23 +42,48 @@ static int read_settings(void)
 	return gcs_mem_init(gcs_config.memory_bytes);
 }
 
+/* No agent at all in this process: the log alone can tell why. */
+static void give_up(const char *what, int rc)
+{
+	gcs_disable("agent", "%s: %s", what, strerrordesc_np(-rc));
+	gcs_log_keep_stderr();
+	gcs_events_introduce();
+	gcs_log_close();
+}
+
+static void start_thread(void)
+{
+	int rc = gcs_thread_start();
+
+	if (rc)
+		give_up("no thread", rc);
+}
+
 static void begin_with_python(void)
 {
-	if (gcs_attach_load(RTLD_DEFAULT) || read_settings())
+	int rc = gcs_attach_load(RTLD_DEFAULT) ? 1 : read_settings();
+
+	if (rc < 0)
+		give_up("no memory of its own", rc);
+	if (rc)
 		return;
 	gcs_fork_watch();
 	if (!py.Py_IsInitialized())
 		gcs_pymodule_register();
-	gcs_thread_start();
+	start_thread();
 }
 
 /* GCSCOPE_WAIT: the thread looks for a CPython until one is there (attach.c). */
 static void begin_without_python(void)
 {
-	if (read_settings())
+	int rc = read_settings();
+
+	if (rc) {
+		give_up("no memory of its own", rc);
 		return;
+	}
 	gcs_fork_watch();
-	gcs_thread_start();
+	start_thread();
 }
 
 static bool is_one(const char *name)

@@ -408,6 +408,8 @@ int gcs_thread_start(void)
 		gcs_hand_start();
 	rc = gcs_thread_create(&self.id, thread_main, (void *)(intptr_t)carry);
 	self.running = !rc;
+	if (rc)
+		gcs_hand_stop();
 	self.carry = -1;
 	if (carry >= 0) {
 		/* Closed here only once the thread has its copy. */
