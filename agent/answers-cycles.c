@@ -20,6 +20,20 @@
 #define GARBAGE_LOOK 5000 /* objects of gc.garbage that one answer looks at */
 #define GARBAGE_TYPES 256
 
+/* Nothing can be read now. there: the memory was to be had. */
+static const char *without_gil(struct gcs_client *c, bool there)
+{
+	if (!there)
+		gcs_answer_error(&c->out, GCS_ERR_NO_MEMORY, "no memory for the answer");
+	else if (gcs_api_finalizing())
+		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, "the interpreter is ending");
+	else if (gcs_gil_paused())
+		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, "tracemalloc is on: see paused in stat");
+	else
+		return gcs_answer_later; /* a fork is under way */
+	return NULL;
+}
+
 /* ---- cycles ---- */
 
 static void write_types(struct gcs_json *j, const struct gcs_cycle *c)
@@ -111,9 +125,10 @@ const char *gcs_answer_cycles(struct gcs_client *c, const struct gcs_request *r)
 	}
 	copy = gcs_mem_alloc(sizeof(*copy));
 	if (!copy || !gcs_capture_table() || !gcs_gil_take()) {
+		bool there = copy && gcs_capture_table();
+
 		gcs_mem_free(copy);
-		gcs_answer_error(&c->out, GCS_ERR_NO_MEMORY, "no memory, or the interpreter is ending");
-		return NULL;
+		return without_gil(c, there);
 	}
 	gcs_cycletable_copy(copy, gcs_capture_table());
 	stats = *gcs_capture_stats();
@@ -223,8 +238,7 @@ const char *gcs_answer_garbage(struct gcs_client *c, const struct gcs_request *r
 	l = gcs_mem_calloc(1, sizeof(*l) + limit * sizeof(l->object[0]));
 	if (!l || !gcs_gil_take()) {
 		gcs_mem_free(l);
-		gcs_answer_error(&c->out, GCS_ERR_NO_MEMORY, "no memory, or the interpreter is ending");
-		return NULL;
+		return without_gil(c, l != NULL);
 	}
 	l->max_objects = (uint32_t)limit;
 	look_gil(l, gcs_hook_garbage_list());

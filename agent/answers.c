@@ -557,7 +557,9 @@ static const struct verb {
 	{GCS_VERB_UNSUBSCRIBE, {"topics", NULL}, do_unsubscribe},
 };
 
-void gcs_answer(struct gcs_client *c, char *line, size_t len)
+const char gcs_answer_later[] = "later";
+
+bool gcs_answer(struct gcs_client *c, char *line, size_t len)
 {
 	struct gcs_request r;
 	const char *why = NULL;
@@ -565,10 +567,10 @@ void gcs_answer(struct gcs_client *c, char *line, size_t len)
 	while (len && (line[len - 1] == '\r' || line[len - 1] == ' '))
 		len--;
 	if (!len)
-		return; /* an empty line asks nothing */
+		return true; /* an empty line asks nothing */
 	if (gcs_request_parse(&r, line, len, &why)) {
 		gcs_answer_error(&c->out, GCS_ERR_BAD_REQUEST, why);
-		return;
+		return true;
 	}
 	for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
 		if (strcmp(verbs[i].name, r.verb))
@@ -577,9 +579,12 @@ void gcs_answer(struct gcs_client *c, char *line, size_t len)
 			why = "a key that this verb does not have";
 		else
 			why = verbs[i].answer(c, &r);
+		if (why == gcs_answer_later)
+			return false;
 		if (why)
 			gcs_answer_error(&c->out, GCS_ERR_BAD_REQUEST, why);
-		return;
+		return true;
 	}
 	gcs_answer_error(&c->out, GCS_ERR_UNKNOWN_VERB, "there is no such verb; doc/PROTOCOL.md lists them");
+	return true;
 }

@@ -6,6 +6,7 @@
 #ifndef GCS_ANSWERS_H
 #define GCS_ANSWERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "attach.h"
@@ -31,8 +32,13 @@ void gcs_answer_close(struct gcs_json *j);
 const char *gcs_answer_off(const char *feature); /* why it is disabled, or NULL */
 void gcs_answer_hello(struct gcs_buf *out);
 void gcs_answer_error(struct gcs_buf *out, const char *code, const char *message);
-/* Answers the request of len bytes at line, or makes the client wait. line is taken apart. */
-void gcs_answer(struct gcs_client *c, char *line, size_t len);
+/* What a verb returns when a fork keeps it from the GIL: it is asked again. */
+extern const char gcs_answer_later[];
+/*
+ * Answers the request of len bytes at line, or makes the client wait. line is taken apart. False: not now, ask
+ * the same again.
+ */
+bool gcs_answer(struct gcs_client *c, char *line, size_t len);
 /* The answers that were waited for. */
 void gcs_answer_census(struct gcs_client *c);
 void gcs_answer_collect(struct gcs_client *c, const struct gcs_collect_result *r);

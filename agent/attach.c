@@ -385,7 +385,6 @@ static void give_to_the_hand(void)
 	if (gcs_gil_paused() || gcs_api_finalizing())
 		return;
 	if (gcs_hand_there()) {
-		demand.asked_ns = INT64_MAX;
 		gcs_hand_do(collect_with_gil);
 	} else if (__atomic_compare_exchange_n(&demand.state, &asked, COLLECT_RUNNING, false, __ATOMIC_ACQ_REL,
 					       __ATOMIC_ACQUIRE)) {
@@ -396,7 +395,8 @@ static void give_to_the_hand(void)
 
 bool gcs_collect_poll(struct gcs_collect_result *out)
 {
-	if (demand_state() == COLLECT_ASKED && gcs_now_ns() - COLLECT_FOR_NS > demand.asked_ns)
+	/* Also again: a fork may end the hand before it has begun. */
+	if (demand_state() == COLLECT_ASKED && gcs_now_ns() - COLLECT_FOR_NS > demand.asked_ns && !gcs_hand_busy())
 		give_to_the_hand();
 	if (demand_state() != COLLECT_DONE)
 		return false;

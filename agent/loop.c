@@ -22,7 +22,7 @@
 #define TURN_MAX_NS 500000000ll       /* look round at least twice a second */
 #define SWEEP_NS 30000000000ll        /* between looks for dead sockets */
 #define CHILD_DELAY_NS 20000000       /* most children that only exec are gone by then */
-#define BUSY_RETRY_NS 2000000         /* a collection is under way */
+#define BUSY_RETRY_NS 2000000         /* a collection or a fork is under way */
 #define ASKED_PAUSE_NS 200000         /* between slices that a client waits for */
 #define COLLECT_POLL_NS 2000000
 #define STREAM_NS 10000000            /* between looks at the ring while somebody wants each collection */
@@ -174,6 +174,8 @@ static void turn(void)
 	gcs_rt_drain_collections();
 	until = min64(until, census_turn(now));
 	until = min64(until, collect_turn(now));
+	if (gcs_server_postponed())
+		until = min64(until, now + BUSY_RETRY_NS);
 	if (gcs_server_wants(GCS_TOPIC_GC))
 		until = min64(until, now + STREAM_NS); /* before the ring is full */
 	if (now >= loop.next_sweep_ns) {

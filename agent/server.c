@@ -57,6 +57,14 @@ size_t gcs_server_clients(void)
 	return server.nclients;
 }
 
+bool gcs_server_postponed(void)
+{
+	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++)
+		if (server.client[i] && server.client[i]->again)
+			return true;
+	return false;
+}
+
 uint64_t gcs_server_dropped(void)
 {
 	return server.dropped;
@@ -283,12 +291,19 @@ struct gcs_client *gcs_server_waiting(enum gcs_wait what, size_t *i)
 
 /* ---- requests ---- */
 
-static void take_request(struct gcs_client *c, size_t len, size_t used)
+/* False: not now. Taken apart is a copy, so that it can be asked again. */
+static bool take_request(struct gcs_client *c, size_t len, size_t used)
 {
-	gcs_answer(c, c->in, len);
+	char line[GCS_REQUEST_MAX + 1];
+
+	memcpy(line, c->in, len);
+	c->again = !gcs_answer(c, line, len);
+	if (c->again)
+		return false;
 	memmove(c->in, c->in + used, c->in_len - used);
 	c->in_len -= used;
 	recount();
+	return true;
 }
 
 static void take_requests(struct gcs_client *c)
@@ -297,12 +312,14 @@ static void take_requests(struct gcs_client *c)
 		char *end = memchr(c->in, '\n', c->in_len);
 
 		if (end) {
-			take_request(c, (size_t)(end - c->in), (size_t)(end - c->in) + 1);
+			if (!take_request(c, (size_t)(end - c->in), (size_t)(end - c->in) + 1))
+				return;
 		} else if (c->in_len >= GCS_REQUEST_MAX) {
 			gcs_answer_error(&c->out, GCS_ERR_TOO_LONG, "a request has at most 4096 bytes");
 			c->doomed = true;
 		} else if (c->input_over && c->in_len) {
-			take_request(c, c->in_len, c->in_len); /* a last line without its end */
+			if (!take_request(c, c->in_len, c->in_len)) /* a last line without its end */
+				return;
 		} else {
 			return;
 		}

@@ -25,6 +25,7 @@ struct gcs_client {
 	int fd; /* -1: free */
 	bool input_over;  /* it closed its writing half */
 	bool doomed;      /* closed after the next attempt to send its queue */
+	bool again;       /* its first request could not be answered yet */
 	unsigned topics;
 	uint64_t lost;    /* events it was not sent and not yet told of */
 	enum gcs_wait wait;
@@ -62,6 +63,7 @@ void gcs_server_publish(unsigned topic, const char *line, size_t n);
 /* n events of the topic were lost before anybody was sent them. */
 void gcs_server_lost(unsigned topic, uint64_t n);
 size_t gcs_server_clients(void);
+bool gcs_server_postponed(void); /* a request is to be tried again, soon */
 uint64_t gcs_server_dropped(void); /* events that any client lost */
 const char *gcs_server_path(void); /* "" when there is none */
 
