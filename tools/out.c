@@ -62,11 +62,16 @@ void gcs_out_printf(struct gcs_out *out, const char *fmt, ...)
 
 void gcs_out_json(struct gcs_out *out, const json_t *json)
 {
+	const char *p;
+	size_t n;
 	char *s = json_dumps(json, JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15));
 
 	if (!s)
 		die("out of memory");
-	gcs_out_printf(out, "%s\n", s);
+	/* DEL is ASCII, and jansson leaves it as it is; it can only stand in a string. */
+	for (p = s; p[n = strcspn(p, "\x7f")]; p += n + 1)
+		gcs_out_printf(out, "%.*s\\u007f", (int)n, p);
+	gcs_out_printf(out, "%s\n", p);
 	free(s);
 }
 
