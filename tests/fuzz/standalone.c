@@ -23,7 +23,7 @@ static unsigned rnd(unsigned n)
 	return (unsigned)(seed >> 33) % n;
 }
 
-/* Well-formed beginnings, for either target. */
+/* Well-formed beginnings, for any target. */
 static const char *const seeds[] = {
 	"census limit=5 sort=growth cached=1",
 	"history type=app.models.Session%20%3Clocals%3E",
@@ -31,6 +31,10 @@ static const char *const seeds[] = {
 	"collect generation=2\r",
 	"v a=1 b=2 c=3 d=4 e=5 f=6 g=7 h=8 i=9 j=10 k=11 l=12 m=13 n=14 o=15 p=16",
 	"\x0d\x03key\x06\x05v\xc3\xa9l\"\x0e\x02k2\x02\x7f\xf0\x00\x00\x00\x00\x00\x00\x0f\x0f",
+	"4711-123456.sock",
+	"16M",
+	"\x01{\"event\":\"suspect\",\"type\":\"a\\u001b\",\"count\":900,\"evidence\":{\"samples\":1e9}}",
+	"\x01{\"types\":[{\"type\":\"x\",\"count\":-1,\"bytes\":1e308,\"growth_per_s\":0.1}],\"objects\":[]}",
 	"\x06\x01k\x0c\xf0\x9f\x90\x8d\xed\xa0\x80\xe2\x80\xa8\x1b[",
 };
 
