@@ -22,9 +22,9 @@
 static unsigned epoch;
 static bool attached, over;
 static bool child_pending; /* a forked child that has no agent yet */
-static int depth;     /* forks under way, several when threads fork at once; with the GIL */
-static bool stopping; /* the first of them is ending the thread */
-static bool restart_due;
+static int depth;        /* forks under way, several when threads fork at once; atomic */
+static bool changing;    /* somebody is ending or starting the thread; atomic: who sets it may do so */
+static bool restart_due; /* atomic, as everything here: a free-threaded build has no GIL to order threads */
 static bool waiting_ended; /* during a fork before attach */
 static bool waiting_due;   /* after it: until the pending call has come */
 
@@ -80,7 +80,7 @@ static void on_child(void)
 
 	epoch++;
 	depth = 0;
-	stopping = restart_due = waiting_ended = waiting_due = false;
+	changing = restart_due = waiting_ended = waiting_due = false;
 	gcs_gil_forget();
 	gcs_thread_forget();
 	gcs_thread_watch_end();
@@ -103,7 +103,8 @@ void gcs_fork_watch(void)
 
 static void begin_child_gil(void)
 {
-	child_pending = false;
+	if (!child_pending || !__atomic_exchange_n(&child_pending, false, __ATOMIC_ACQ_REL))
+		return;
 	if (gcs_mem_reset() || gcs_rt_begin_gil())
 		return;
 	gcs_thread_start();
@@ -117,6 +118,16 @@ static PyObject *none(void)
 	return py._Py_NoneStruct;
 }
 
+static bool begin_change(void)
+{
+	return !__atomic_exchange_n(&changing, true, __ATOMIC_ACQ_REL);
+}
+
+static void end_change(void)
+{
+	__atomic_store_n(&changing, false, __ATOMIC_RELEASE);
+}
+
 /*
  * Ends the thread, or waits until another thread has ended it. The GIL is let go of only where somebody needs
  * it to end: the application's other threads should not get further before a fork than they would without us
@@ -125,24 +136,21 @@ static PyObject *none(void)
 static void stop_thread_gil(bool keep)
 {
 	struct timespec pause = {0, 200000};
-	bool mine = !stopping && gcs_thread_running();
 	void *ts = NULL;
 
-	if (!mine && !stopping)
-		return;
-	if (mine) {
-		stopping = true;
-		gcs_gil_hold_off();
-	}
-	if (!mine || gcs_hand_busy() || gcs_gil_inside())
+	if (!begin_change()) {
 		ts = py.PyEval_SaveThread();
-	if (mine) {
+		while (!begin_change())
+			nanosleep(&pause, NULL);
+	}
+	if (gcs_thread_running()) {
+		gcs_gil_hold_off();
+		if (!ts && (gcs_hand_busy() || gcs_gil_inside()))
+			ts = py.PyEval_SaveThread();
 		gcs_thread_stop(keep);
 		gcs_gil_allow();
-		__atomic_store_n(&stopping, false, __ATOMIC_RELEASE);
 	}
-	while (__atomic_load_n(&stopping, __ATOMIC_ACQUIRE))
-		nanosleep(&pause, NULL);
+	end_change();
 	if (ts)
 		py.PyEval_RestoreThread(ts);
 }
@@ -151,24 +159,26 @@ static PyObject *before_fork(PyObject *self, PyObject *arg)
 {
 	(void)self;
 	(void)arg;
-	depth++;
+	__atomic_add_fetch(&depth, 1, __ATOMIC_SEQ_CST);
 	if (!over)
 		stop_thread_gil(true);
 	return none();
 }
 
-static void restart_gil(void)
-{
-	restart_due = false;
-	if (depth == 0 && !over && !gcs_thread_running() && gcs_rt)
-		restart_due = gcs_thread_start() != 0; /* no thread to be had now: at the next collection */
-}
-
-static int restart_when_due(void *unused)
+/*
+ * While somebody else is changing it nothing is lost: a fork that ends the thread says afterwards that it is due
+ * again, and one that begins in this moment on a free-threaded build is like one that Python does not announce.
+ */
+static int restart_gil(void *unused)
 {
 	(void)unused;
-	if (restart_due)
-		restart_gil();
+	if (!__atomic_load_n(&restart_due, __ATOMIC_ACQUIRE) || !begin_change())
+		return 0;
+	__atomic_store_n(&restart_due, false, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&depth, __ATOMIC_SEQ_CST) && !over && !gcs_thread_running() && gcs_rt &&
+	    gcs_thread_start())
+		__atomic_store_n(&restart_due, true, __ATOMIC_RELEASE); /* no thread to be had now: at the next collection */
+	end_change();
 	return 0;
 }
 
@@ -181,13 +191,13 @@ static PyObject *after_in_parent(PyObject *self, PyObject *arg)
 {
 	(void)self;
 	(void)arg;
-	if (depth > 0)
-		depth--;
-	restart_due = true;
+	if (__atomic_load_n(&depth, __ATOMIC_SEQ_CST) > 0)
+		__atomic_sub_fetch(&depth, 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&restart_due, true, __ATOMIC_RELEASE);
 	if (py.minor < 12)
-		restart_gil();
+		restart_gil(NULL);
 	else
-		py.Py_AddPendingCall(restart_when_due, NULL);
+		py.Py_AddPendingCall(restart_gil, NULL);
 	return none();
 }
 
@@ -195,17 +205,14 @@ static PyObject *after_in_child(PyObject *self, PyObject *arg)
 {
 	(void)self;
 	(void)arg;
-	if (child_pending)
-		begin_child_gil();
+	begin_child_gil();
 	return none();
 }
 
 void gcs_fork_late_start_gil(void)
 {
-	if (child_pending)
-		begin_child_gil();
-	else if (restart_due)
-		restart_gil();
+	begin_child_gil();
+	restart_gil(NULL);
 }
 
 /* Python is going down: from here on nobody may ask for the GIL. */
@@ -214,7 +221,8 @@ static PyObject *at_exit(PyObject *self, PyObject *arg)
 	(void)self;
 	(void)arg;
 	over = true;
-	child_pending = restart_due = false;
+	child_pending = false;
+	__atomic_store_n(&restart_due, false, __ATOMIC_RELEASE);
 	stop_thread_gil(false);
 	gcs_server_remove_name(); /* when a fork was the last thing that happened */
 	gcs_hook_quiesce();
