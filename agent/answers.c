@@ -296,8 +296,7 @@ void gcs_answer_collect(struct gcs_client *c, const struct gcs_collect_result *r
 	struct gcs_json j;
 
 	if (r->refused) {
-		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE,
-				 "the main thread is in C code and does not get to it now: try again");
+		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, r->refused);
 		return;
 	}
 	gcs_answer_open(&j, &c->out, GCS_SCHEMA("collect"));

@@ -24,6 +24,7 @@
 #define ATTACH_NS 3000000000ll      /* ... and so long for us to end */
 #define PARK_POLL_NS 100000
 #define BLOCKED_NS 700000000ll     /* a main thread that runs no bytecode for so long is blocked */
+#define MISSED_FOR_NS 5000000000ll /* a collection that other threads' ones come before is tried again so long */
 #define COLLECT_FOR_NS 500000000ll /* a main thread that does not get to it meanwhile is blocked */
 
 enum attach_state { NOT_YET, ATTACHED, FAILED };
@@ -297,32 +298,28 @@ long gcs_attach_blocks_gil(void)
 
 /* ---- collections on demand ---- */
 
-enum collect_state { COLLECT_IDLE, COLLECT_ASKED, COLLECT_RUNNING, COLLECT_DONE };
+/* MISSED: another thread was collecting, and gc.collect() did nothing. */
+enum collect_state { COLLECT_IDLE, COLLECT_ASKED, COLLECT_RUNNING, COLLECT_MISSED, COLLECT_DONE };
 
 static struct {
 	enum collect_state state; /* atomic: whoever moves ASKED to RUNNING does it */
 	struct gcs_collect_result result;
-	int64_t asked_ns;
+	int64_t asked_ns, begun_ns;
 } demand;
 
-static uint64_t uncollectable_so_far(void)
+static void set_demand(enum collect_state s)
 {
-	struct gcs_hook_counts c;
-	uint64_t n = 0;
-
-	for (int g = 0; g < GCS_GENERATIONS; g++) {
-		gcs_hook_counts(g, &c);
-		n += c.uncollectable;
-	}
-	return n;
+	__atomic_store_n(&demand.state, s, __ATOMIC_RELEASE);
 }
 
 /* With the GIL, on the main thread or the hand. */
 static int collect_once(void *unused)
 {
 	enum collect_state asked = COLLECT_ASKED;
-	uint64_t before = uncollectable_so_far();
+	unsigned run_before = gcs_hook_run_here();
+	struct gcs_hook_last last;
 	PyObject *generation, *r;
+	bool ran;
 
 	(void)unused;
 	if (!__atomic_compare_exchange_n(&demand.state, &asked, COLLECT_RUNNING, false, __ATOMIC_ACQ_REL,
@@ -331,15 +328,17 @@ static int collect_once(void *unused)
 	generation = py.PyLong_FromLong(demand.result.generation);
 	r = generation ? py.PyObject_CallFunctionObjArgs(gc_collect, generation, NULL) : NULL;
 	demand.result.collected = r ? py.PyLong_AsLong(r) : 0;
-	demand.result.uncollectable = uncollectable_so_far() - before;
-	demand.result.pause_ns = gcs_hook_last_pause(demand.result.generation);
+	ran = gcs_hook_run_here() != run_before;
+	gcs_hook_last(demand.result.generation, &last);
+	demand.result.uncollectable = ran ? last.uncollectable : 0;
+	demand.result.pause_ns = last.pause_ns;
 	if (r)
 		py.Py_DecRef(r);
 	if (generation)
 		py.Py_DecRef(generation);
 	if (py.PyErr_Occurred())
 		py.PyErr_Clear();
-	__atomic_store_n(&demand.state, COLLECT_DONE, __ATOMIC_RELEASE);
+	set_demand(ran || !gcs_hook_present_gil() ? COLLECT_DONE : COLLECT_MISSED);
 	return 0;
 }
 
@@ -355,7 +354,14 @@ bool gcs_collect_pending(void)
 
 void gcs_collect_forget(void)
 {
-	__atomic_store_n(&demand.state, COLLECT_IDLE, __ATOMIC_RELEASE);
+	set_demand(COLLECT_IDLE);
+}
+
+static void ask(void)
+{
+	demand.asked_ns = gcs_now_ns();
+	set_demand(COLLECT_ASKED);
+	py.Py_AddPendingCall(collect_once, NULL);
 }
 
 bool gcs_collect_start(int generation)
@@ -363,9 +369,8 @@ bool gcs_collect_start(int generation)
 	if (gcs_collect_pending())
 		return false;
 	demand.result = (struct gcs_collect_result){.generation = generation};
-	demand.asked_ns = gcs_now_ns();
-	__atomic_store_n(&demand.state, COLLECT_ASKED, __ATOMIC_RELEASE);
-	py.Py_AddPendingCall(collect_once, NULL);
+	demand.begun_ns = gcs_now_ns();
+	ask();
 	return true;
 }
 
@@ -375,6 +380,30 @@ static void collect_with_gil(void)
 
 	collect_once(NULL);
 	py.PyGILState_Release(gil);
+}
+
+/* Another thread's collection that began after this one was asked for is as good. */
+static bool others_did_it(void)
+{
+	struct gcs_hook_last last;
+
+	for (int g = py.free_threaded ? 0 : demand.result.generation; g < GCS_GENERATIONS; g++) {
+		gcs_hook_last(g, &last);
+		if (last.start_ns <= demand.begun_ns)
+			continue;
+		demand.result.collected = (long)(last.collected + last.uncollectable);
+		demand.result.uncollectable = last.uncollectable;
+		demand.result.pause_ns = last.pause_ns;
+		set_demand(COLLECT_DONE);
+		return true;
+	}
+	return false;
+}
+
+static void refuse(const char *why)
+{
+	demand.result.refused = why;
+	set_demand(COLLECT_DONE);
 }
 
 /* The main thread is blocked in C. Not on this thread: finalizers may close descriptors (hand.h). */
@@ -388,8 +417,7 @@ static void give_to_the_hand(void)
 		gcs_hand_do(collect_with_gil);
 	} else if (__atomic_compare_exchange_n(&demand.state, &asked, COLLECT_RUNNING, false, __ATOMIC_ACQ_REL,
 					       __ATOMIC_ACQUIRE)) {
-		demand.result.refused = true;
-		__atomic_store_n(&demand.state, COLLECT_DONE, __ATOMIC_RELEASE);
+		refuse("the main thread is in C code and does not get to it now: try again");
 	}
 }
 
@@ -398,9 +426,15 @@ bool gcs_collect_poll(struct gcs_collect_result *out)
 	/* Also again: a fork may end the hand before it has begun. */
 	if (demand_state() == COLLECT_ASKED && gcs_now_ns() - COLLECT_FOR_NS > demand.asked_ns && !gcs_hand_busy())
 		give_to_the_hand();
+	if (demand_state() == COLLECT_MISSED && !others_did_it()) {
+		if (gcs_now_ns() - MISSED_FOR_NS < demand.begun_ns)
+			ask();
+		else
+			refuse("other threads collect all the time: try again");
+	}
 	if (demand_state() != COLLECT_DONE)
 		return false;
 	*out = demand.result;
-	__atomic_store_n(&demand.state, COLLECT_IDLE, __ATOMIC_RELEASE);
+	set_demand(COLLECT_IDLE);
 	return true;
 }

@@ -38,7 +38,7 @@ struct gcs_collect_result {
 	long collected;
 	unsigned long long uncollectable;
 	unsigned long long pause_ns;
-	bool refused; /* the main thread runs no Python now, and there is nobody else to do it */
+	const char *refused; /* why it could not be, or NULL */
 };
 bool gcs_collect_start(int generation); /* false: one is under way */
 bool gcs_collect_poll(struct gcs_collect_result *out); /* true when finished */

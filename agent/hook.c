@@ -19,7 +19,7 @@ static PyObject *key_generation, *key_collected, *key_uncollectable;
 
 static struct gcs_hook_shared *shared;
 static struct gcs_hook_counts counts[GCS_GENERATIONS];
-static uint64_t last_pause[GCS_GENERATIONS];
+static struct gcs_hook_last last[GCS_GENERATIONS];
 static uint64_t held_ns, lost_callbacks;
 static bool quiesced;
 
@@ -48,6 +48,13 @@ static int32_t thread_id_hot(void)
 		epoch = gcs_fork_epoch();
 	}
 	return tid;
+}
+
+static __thread unsigned run_here __attribute__((tls_model("initial-exec")));
+
+unsigned gcs_hook_run_here(void)
+{
+	return run_here;
 }
 
 static uint64_t info_number(PyObject *info, PyObject *key)
@@ -79,10 +86,14 @@ static void on_stop(PyObject *info, int64_t now)
 	struct gcs_gc_event *e;
 
 	add_hot(&held_ns, (uint64_t)analysis);
+	run_here++;
 	add_hot(&counts[g].collections, 1);
 	add_hot(&counts[g].collected, collected);
 	add_hot(&counts[g].uncollectable, uncollectable);
-	__atomic_store_n(&last_pause[g], pause, RELAXED);
+	__atomic_store_n(&last[g].pause_ns, pause, RELAXED);
+	__atomic_store_n(&last[g].collected, collected, RELAXED);
+	__atomic_store_n(&last[g].uncollectable, uncollectable, RELAXED);
+	__atomic_store_n(&last[g].start_ns, current.start_ns, __ATOMIC_RELEASE);
 	if (!shared)
 		return;
 	gcs_hist_add_hot(&shared->pause[g], pause);
@@ -203,7 +214,9 @@ void gcs_hook_counts(int g, struct gcs_hook_counts *out)
 
 bool gcs_hook_collecting(void)
 {
-	return current.on || (gcs_layout.collecting && *gcs_layout.collecting);
+	const int *collecting = gcs_layout.collecting;
+
+	return current.on || (collecting && __atomic_load_n(collecting, RELAXED));
 }
 
 uint64_t gcs_hook_full_collections(void)
@@ -220,9 +233,12 @@ uint64_t gcs_hook_take_held(void)
 	return delta;
 }
 
-uint64_t gcs_hook_last_pause(int g)
+void gcs_hook_last(int g, struct gcs_hook_last *out)
 {
-	return __atomic_load_n(&last_pause[g], RELAXED);
+	out->start_ns = __atomic_load_n(&last[g].start_ns, __ATOMIC_ACQUIRE);
+	out->pause_ns = __atomic_load_n(&last[g].pause_ns, RELAXED);
+	out->collected = __atomic_load_n(&last[g].collected, RELAXED);
+	out->uncollectable = __atomic_load_n(&last[g].uncollectable, RELAXED);
 }
 
 PyObject *gcs_hook_garbage_list(void)

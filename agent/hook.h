@@ -48,7 +48,14 @@ bool gcs_hook_collecting(void);
 uint64_t gcs_hook_full_collections(void);
 /* Nanoseconds spent in the callback (GIL held) since the last call. Agent's thread. */
 uint64_t gcs_hook_take_held(void);
-uint64_t gcs_hook_last_pause(int generation);
+/* The last collection of a generation; any thread. */
+struct gcs_hook_last {
+	int64_t start_ns; /* 0: there was none */
+	uint64_t pause_ns, collected, uncollectable;
+};
+void gcs_hook_last(int generation, struct gcs_hook_last *out);
+/* Collections that the calling thread has run. */
+unsigned gcs_hook_run_here(void);
 
 /* Length of gc.garbage, with the GIL. */
 Py_ssize_t gcs_hook_garbage_gil(void);
