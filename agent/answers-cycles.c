@@ -231,8 +231,8 @@ const char *gcs_answer_garbage(struct gcs_client *c, const struct gcs_request *r
 
 	if (gcs_request_uint(r, "limit", 0, GARBAGE_LOOK, &limit))
 		return "limit is a number from 0 to 5000";
-	if (!gcs_layout.types || py.free_threaded) {
-		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, "the layout of types is not known here");
+	if (gcs_answer_off("garbage")) {
+		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, gcs_answer_off("garbage"));
 		return NULL;
 	}
 	l = gcs_mem_calloc(1, sizeof(*l) + limit * sizeof(l->object[0]));

@@ -355,7 +355,7 @@ static void write_hist(struct gcs_json *j, const char *key, const struct gcs_his
 static void write_counters(struct gcs_json *j, const char *key, bool thresholds)
 {
 	gcs_json_array(j, key);
-	for (int g = 0; gcs_layout.lists && g < GCS_GENERATIONS; g++) {
+	for (int g = 0; gcs_layout.counters && g < GCS_GENERATIONS; g++) {
 		const struct gcs_generation *gen = &gcs_layout.generation[g];
 
 		gcs_json_i64(j, NULL,
@@ -413,6 +413,8 @@ static void write_census_cost(struct gcs_json *j)
 	gcs_json_u64(j, "held_ns", r->held_ns);
 	gcs_json_u64(j, "cpu_ns", r->cpu_ns);
 	gcs_json_u64(j, "wall_ns", r->wall_ns);
+	gcs_json_u64(j, "pause_ns", r->pause_ns);
+	gcs_json_u64(j, "max_pause_ns", gcs_rt->max_pause_ns);
 	gcs_json_u64(j, "slices", r->slices);
 	gcs_json_u64(j, "restarts", r->restarts);
 	gcs_json_u64(j, "given_up", gcs_rt->censuses_given_up);

@@ -80,6 +80,7 @@ int gcs_api_load(void *handle, const char **missing)
 	}
 	GCS_API_DATA(X)
 #undef X
+	py._PyRuntime = dlsym(handle, "_PyRuntime");
 	read_version();
 	return 0;
 }

@@ -104,7 +104,12 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(_Py_IsFinalizing, int, (void))                                                           \
 	X(Py_IsFinalizing, int, (void))                                                            \
 	X(PyInterpreterState_Main, void *, (void))                                                 \
-	X(PyInterpreterState_Head, void *, (void))
+	X(PyInterpreterState_Head, void *, (void))                                                 \
+	X(PyInterpreterState_Next, void *, (void *))                                               \
+	X(PyUnstable_GC_VisitObjects, void, (int (*)(PyObject *, void *), void *))                 \
+	X(PyUnstable_InterpreterFrame_GetLine, int, (const void *))                                \
+	X(PyType_GetQualName, PyObject *, (PyObject *))                                            \
+	X(PyType_GetModuleName, PyObject *, (PyObject *))
 
 #define GCS_API_DATA(X)                                                                            \
 	X(PyType_Type)                                                                             \
@@ -132,6 +137,7 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(_Py_NoneStruct)
 
 struct gcs_api {
+	const void *_PyRuntime; /* NULL where it is not exported */
 #define X(name, type, args) type(*name) args;
 	GCS_API_NEED(X)
 	GCS_API_WANT(X)

@@ -16,6 +16,7 @@
 #include "layout.h"
 #include "runtime.h"
 #include "thread.h"
+#include "world.h"
 
 #define POLL_FAST_NS 500000         /* while the interpreter may be starting */
 #define POLL_SLOW_NS 20000000       /* a CPython that is not used for now */
@@ -69,13 +70,39 @@ static bool keep_functions(PyObject *gc)
 	return gc_isenabled && gc_collect;
 }
 
+static void probe_census_gil(PyObject *gc)
+{
+	const char *why = NULL;
+
+	if (py.free_threaded)
+		why = gcs_world_probe_gil(gc);
+	else if (!gcs_layout.lists)
+		why = "the collector's lists cannot be walked here";
+	if (why)
+		gcs_disable("census", "%s", why);
+}
+
+/* What other threads can take apart while we look at it. */
+static void leave_to_threads(void)
+{
+	if (!gcs_layout.types)
+		gcs_disable("garbage", "the types do not verify");
+	if (!py.free_threaded)
+		return;
+	if (gcs_config.cycles != GCS_CYCLES_OFF)
+		gcs_disable("cycles", "what a collection finds here is a list of its own, which only "
+				      "gc.DEBUG_SAVEALL shows, to the threads that run then as well");
+	gcs_disable("garbage", "other threads may empty gc.garbage while it is read; stat has its length");
+	gcs_disable("frozen_types", "what gc.freeze() took away cannot be visited here: it is counted, not by type");
+}
+
 static enum attach_state attach_gil(PyObject *gc)
 {
 	if (!gcs_layout_probe_gil(gc))
 		return NOT_YET;
 	gcs_frame_probe_gil();
-	if (!gcs_layout.lists)
-		gcs_disable("census", "the collector's lists cannot be walked here");
+	probe_census_gil(gc);
+	leave_to_threads();
 	if (gcs_hook_install_gil(gc)) {
 		gcs_disable("agent", "gc.callbacks cannot be extended");
 		return FAILED;
@@ -242,6 +269,11 @@ bool gcs_attach_wait(void)
 	while (state_now() == NOT_YET) {
 		if (!wait_for_main())
 			return false;
+		if (!gcs_layout_note_immortalize()) {
+			gcs_disable("agent", "a second thread would make classes immortal in this build (gh-117783)");
+			__atomic_store_n(&state, FAILED, __ATOMIC_RELEASE);
+			return false;
+		}
 		gcs_gil_note_allocator(); /* not while Python starts: up to 3.12 it swaps them */
 		if (gcs_gil_take()) { /* else a fork is under way */
 			__atomic_store_n(&state, attach_quietly_gil(), __ATOMIC_RELEASE);
@@ -376,7 +408,7 @@ bool gcs_collect_start(int generation)
 
 static void collect_with_gil(void)
 {
-	int gil = py.PyGILState_Ensure();
+	int gil = gcs_gil_ensure();
 
 	collect_once(NULL);
 	py.PyGILState_Release(gil);

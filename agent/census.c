@@ -8,6 +8,7 @@
 #include "hook.h"
 #include "peek.h"
 #include "sizes.h"
+#include "world.h"
 
 #define HARD_LIMIT_NS 500000   /* a slice ends here wherever it is */
 #define SLICE_NS 300000        /* CPU time that a slice is meant to take */
@@ -17,6 +18,7 @@
 #define STEPS_MAX 65536u
 #define STEPS_FIRST 1024u
 #define RESTARTS_MAX 3         /* because of full collections; then the census stands as inexact */
+#define PATIENCE_NS 500000000  /* without lists: how long the end of collections is waited for */
 #define LOSSES_MAX 8           /* because the trail was lost; then it is given up */
 #define PENDING 16
 #define TRAIL 64
@@ -51,6 +53,7 @@ static struct gcs_census {
 	uint64_t walked; /* objects so far */
 	uint64_t full_collections, collections; /* when it began */
 	int64_t began_ns;
+	int64_t waits_ns; /* without lists: since when */
 	int64_t welcome_ns;
 	uint64_t expected_ns;
 } census = {.welcome_ns = INT64_MAX, .steps = STEPS_FIRST};
@@ -348,12 +351,12 @@ static bool next_list(void)
 	return census.list < GCS_LISTS;
 }
 
-static void finish(void)
+static void finish(uint64_t frozen, bool exact)
 {
-	census.result.frozen = census.walked - census.result.frozen;
+	census.result.frozen = frozen;
+	census.result.exact = exact;
 	census.result.taken_ns = gcs_now_ns();
 	census.result.wall_ns = (uint64_t)(census.result.taken_ns - census.began_ns);
-	census.result.exact = census.result.slices <= 1 || collections_now() == census.collections;
 	set_state(READY);
 }
 
@@ -385,6 +388,29 @@ static bool find_place(struct cursor *k)
 	return true;
 }
 
+/*
+ * Free-threaded builds: all of it. A program that collects all the time is counted in the middle of that in the end,
+ * with what waits to be freed.
+ */
+static enum gcs_census_step stop_the_world_gil(void)
+{
+	bool collecting = gcs_hook_collecting();
+	struct gcs_world_count n;
+
+	if (census.list < 0)
+		census.waits_ns = gcs_now_ns();
+	start(true);
+	if (collecting && gcs_now_ns() - census.waits_ns < PATIENCE_NS)
+		return GCS_CENSUS_BUSY;
+	if (!gcs_world_count_gil(&census.types, census.series, collecting, &n))
+		return GCS_CENSUS_BUSY;
+	census.result.slices = 1;
+	census.result.unnamed = n.unnamed;
+	census.result.pause_ns = n.pause_ns;
+	finish(n.frozen, !collecting);
+	return GCS_CENSUS_DONE;
+}
+
 enum gcs_census_step gcs_census_slice_gil(void)
 {
 	int64_t hard = gcs_now_ns() + HARD_LIMIT_NS;
@@ -394,6 +420,8 @@ enum gcs_census_step gcs_census_slice_gil(void)
 
 	if (get_state() != RUNNING)
 		return GCS_CENSUS_DONE; /* taken inside a collection meanwhile */
+	if (!gcs_layout.lists)
+		return stop_the_world_gil();
 	if (gcs_hook_collecting())
 		return GCS_CENSUS_BUSY;
 	if (census.list < 0)
@@ -421,7 +449,8 @@ enum gcs_census_step gcs_census_slice_gil(void)
 		next_list();
 	if (census.list < GCS_LISTS)
 		return GCS_CENSUS_MORE;
-	finish();
+	finish(census.walked - census.result.frozen,
+	       census.result.slices <= 1 || collections_now() == census.collections);
 	return GCS_CENSUS_DONE;
 }
 
@@ -506,7 +535,7 @@ void gcs_census_after_collection_gil(void)
 	enum state idle = IDLE;
 	int64_t began;
 
-	if (__atomic_load_n(&census.expected_ns, __ATOMIC_RELAXED) > IN_CALLBACK_NS)
+	if (!gcs_layout.lists || __atomic_load_n(&census.expected_ns, __ATOMIC_RELAXED) > IN_CALLBACK_NS)
 		return;
 	began = gcs_now_ns();
 	if (began < __atomic_load_n(&census.welcome_ns, __ATOMIC_RELAXED) ||
@@ -519,5 +548,5 @@ void gcs_census_after_collection_gil(void)
 		return;
 	}
 	census.result.held_ns = census.result.cpu_ns = (uint64_t)(gcs_now_ns() - began);
-	finish();
+	finish(census.walked - census.result.frozen, true);
 }

@@ -17,6 +17,8 @@
  * missed. A full one reorders everything: the census begins again, up to 3 times, then stands as inexact.
  * Just after a full collection of a small heap the whole census is taken inside the callback: exact.
  *
+ * Free-threaded builds have no lists: there a census is one slice, with the world stopped (world.h).
+ *
  * States: idle -> running (slices, agent's thread) -> ready (counts complete) -> idle (taken). The GIL
  * guards idle and running; ready belongs to the agent's thread, without the GIL, until taken.
  */
@@ -32,11 +34,12 @@
 struct gcs_census_result {
 	int64_t taken_ns;      /* monotonic; 0: there was none yet */
 	uint64_t objects, bytes;
-	uint64_t frozen;       /* objects in the permanent generation, part of objects */
+	uint64_t frozen;       /* objects in the permanent generation, part of objects where there are lists */
 	uint64_t unnamed;      /* objects whose type found no room in memory */
 	uint64_t held_ns;      /* wall and CPU time with the GIL held */
 	uint64_t cpu_ns;
 	uint64_t wall_ns;      /* from the first slice to the last */
+	uint64_t pause_ns;     /* free-threaded builds: how long the world was stopped */
 	uint32_t slices;
 	uint32_t restarts;
 	bool exact;

@@ -17,6 +17,7 @@ static struct {
 	bool on;
 	bool objects;         /* 3.8 to 3.10: frames are objects, PyEval_GetFrame() makes none */
 	bool indirect;        /* 3.11, 3.12: thread state -> cframe -> frame */
+	bool ask_line;        /* free-threaded: a thread may run a copy of the bytecode; the C API knows it */
 	uint16_t in_thread;   /* thread state: the frame, or the cframe */
 	uint16_t in_cframe;
 	uint16_t code;        /* frame: its code, low bits may be tags */
@@ -79,7 +80,7 @@ static bool find_filename(void)
 	PyObject *name = py.PyObject_GetAttrString(probe_code, "co_filename");
 	size_t size = (size_t)gcs_load_ptr(py.PyCode_Type, gcs_layout.tp_basicsize);
 
-	for (size_t off = 16; name && off + 8 <= size; off += 8)
+	for (size_t off = gcs_layout.ob_type + 8; name && off + 8 <= size; off += 8)
 		if (gcs_load_ptr(probe_code, (uint16_t)off) == name) {
 			at.filename = (uint16_t)off;
 			break;
@@ -121,6 +122,10 @@ static const char *learn_interpreter_frames(void)
 	frame = find_frame((uintptr_t)py.PyThreadState_Get());
 	if (!frame)
 		return "the running frame was not found";
+	if (py.free_threaded) {
+		at.ask_line = at.on = py.PyUnstable_InterpreterFrame_GetLine != NULL;
+		return here_is_the_probe() ? NULL : "the line does not verify";
+	}
 	/* tp_basicsize of code objects ends where the bytecode begins */
 	at.bytecode = (uint16_t)(uintptr_t)gcs_load_ptr(py.PyCode_Type, gcs_layout.tp_basicsize);
 	at.on = true;
@@ -153,8 +158,8 @@ void gcs_frame_probe_gil(void)
 {
 	PyObject *globals = NULL, *probe = NULL, *result = NULL;
 
-	if (!gcs_layout.types || py.free_threaded) {
-		gcs_disable("collection_line", "the layout of this build is not known");
+	if (!gcs_layout.types) {
+		gcs_disable("collection_line", "the types do not verify");
 		return;
 	}
 	probe_failure = "the probe did not run";
@@ -200,6 +205,10 @@ static PyObject *running_code(int *line)
 	code = (PyObject *)untag((uintptr_t)gcs_load_ptr(frame, at.code));
 	if (!code || gcs_type_of(code) != py.PyCode_Type)
 		return NULL; /* the interpreter's own entry frame */
+	if (at.ask_line) {
+		*line = py.PyUnstable_InterpreterFrame_GetLine(frame);
+		return code;
+	}
 	*line = py.PyCode_Addr2Line(code, (int)((char *)gcs_load_ptr(frame, at.instruction) -
 						((char *)code + at.bytecode)));
 	return code;

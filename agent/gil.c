@@ -5,14 +5,17 @@
 #include <time.h>
 
 #include "api.h"
+#include "layout.h"
 
-#define HOLD_OFF_NS 20000000 /* the longest that a fork waits for a hold to end */
+/* The longest that a fork waits for a hold to end: a census with the world stopped is a long one. */
+#define HOLD_OFF_NS (py.free_threaded ? 2000000000ll : 20000000ll)
 
 struct gcs_gil_stats gcs_gil;
 
 static int gil_state;
 static void *plain_malloc; /* of the raw domain, when we attached */
 static int64_t began_ns, began_cpu_ns;
+static uint64_t stopped_ns; /* of this hold */
 static bool inside;   /* holds the GIL or waits for it; seq_cst: a Dekker pair with held_off */
 static bool held_off; /* a fork is under way; seq_cst */
 
@@ -51,6 +54,22 @@ void gcs_gil_note_allocator(void)
 	plain_malloc = raw.malloc;
 }
 
+static void put_off_immortality(int by)
+{
+	if (gcs_layout.immortalize)
+		__atomic_add_fetch(gcs_layout.immortalize, by, __ATOMIC_SEQ_CST);
+}
+
+int gcs_gil_ensure(void)
+{
+	int state;
+
+	put_off_immortality(-2);
+	state = py.PyGILState_Ensure();
+	put_off_immortality(2);
+	return state;
+}
+
 bool gcs_gil_take(void)
 {
 	if (gcs_api_finalizing() || gcs_gil_paused())
@@ -60,9 +79,10 @@ bool gcs_gil_take(void)
 		__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
 		return false;
 	}
-	gil_state = py.PyGILState_Ensure();
+	gil_state = gcs_gil_ensure();
 	began_ns = gcs_now_ns();
 	began_cpu_ns = gcs_thread_cpu_ns();
+	stopped_ns = 0;
 	return true;
 }
 
@@ -72,6 +92,8 @@ void gcs_gil_drop(void)
 	int64_t now = gcs_now_ns();
 	uint64_t held = (uint64_t)(now - began_ns);
 
+	if (py.free_threaded)
+		held = cpu > stopped_ns ? cpu : stopped_ns;
 	py.PyGILState_Release(gil_state);
 	__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
 	gcs_gil.last_ns = held;
@@ -82,6 +104,11 @@ void gcs_gil_drop(void)
 		gcs_gil.max_cpu_ns = cpu;
 	gcs_hist_add_hot(&gcs_gil.hold, held);
 	gcs_budget_spend(&gcs_gil.budget, now, (int64_t)held);
+}
+
+void gcs_gil_stopped_world(uint64_t ns)
+{
+	stopped_ns += ns;
 }
 
 void gcs_gil_charge(uint64_t ns)

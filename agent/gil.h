@@ -29,11 +29,18 @@ struct gcs_gil_stats { /* the agent's thread's */
 extern struct gcs_gil_stats gcs_gil;
 
 void gcs_gil_init(double budget_percent);
+/* PyGILState_Ensure() and what it takes to leave no trace on this CPython; any thread of ours. */
+int gcs_gil_ensure(void);
 /* Agent's thread. False: the interpreter is finalizing, or a fork holds us off; try later or never. */
 bool gcs_gil_take(void);
 bool gcs_gil_paused(void);     /* no hold as long as tracemalloc is on */
 void gcs_gil_note_allocator(void); /* at attach */
 void gcs_gil_drop(void);
+/*
+ * During a hold on a free-threaded build: others stood still for so long. There a hold costs them nothing else, so
+ * that, or its CPU time when that is longer, is what it counts for.
+ */
+void gcs_gil_stopped_world(uint64_t ns);
 /* Charges time that others spent with the GIL for us (the callback). */
 void gcs_gil_charge(uint64_t ns);
 

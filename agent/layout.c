@@ -136,8 +136,8 @@ static void probe_types(PyObject *list)
 
 	if (gcs_load_ptr(list, GCS_OB_TYPE) == py.PyList_Type)
 		l->ob_type = GCS_OB_TYPE;
-	else if (gcs_load_ptr(list, 24) == py.PyList_Type)
-		l->ob_type = 24;
+	else if (gcs_load_ptr(list, GCS_OB_TYPE_FREE_THREADED) == py.PyList_Type)
+		l->ob_type = GCS_OB_TYPE_FREE_THREADED;
 	else {
 		gcs_disable("types", "the type of an object stands at no known place");
 		return;
@@ -214,6 +214,19 @@ uint64_t gcs_type_identity_gil(PyObject *type)
 	return full_identity(type, flags);
 }
 
+/* From 3.13 on any tag but 0 is valid. It outlives the qualified name (3.14). */
+uint64_t gcs_type_identity_stopped(PyObject *type)
+{
+	const struct gcs_layout *l = &gcs_layout;
+	uint32_t tag = *(const uint32_t *)((const char *)type + l->tp_version_tag);
+
+	if (!tag)
+		return 0;
+	if ((uintptr_t)gcs_load_ptr(type, l->tp_flags) & TPFLAG_HEAPTYPE)
+		return mix(mix(tag, gcs_load_ptr(type, l->tp_name)), gcs_load_ptr(type, l->ht_qualname));
+	return mix(tag, gcs_load_ptr(type, l->tp_name));
+}
+
 /* The UTF-8 of an exact str, or NULL. */
 static const char *text_of(PyObject *o)
 {
@@ -242,12 +255,33 @@ static void copy_name(char *out, size_t size, const char *module, const char *na
 	memcpy(out + n, "...", 4);
 }
 
+/*
+ * The names of a class, or NULL: borrowed, since a census writes to no reference count, but for a free-threaded
+ * build (true), where other threads may be assigning to them. What the C API gives there calls no metaclass.
+ */
+static bool names_of(PyObject *type, PyObject **module, PyObject **qualname)
+{
+	const void *dict = gcs_load_ptr(type, gcs_layout.tp_dict);
+
+	if (!py.free_threaded) {
+		*module = dict ? module_of(dict) : NULL;
+		*qualname = gcs_load_ptr(type, gcs_layout.ht_qualname);
+		return false;
+	}
+	*module = py.PyType_GetModuleName(type);
+	*qualname = py.PyType_GetQualName(type);
+	if (py.PyErr_Occurred())
+		py.PyErr_Clear();
+	return true;
+}
+
 void gcs_type_name_gil(PyObject *type, char *out, size_t size)
 {
 	const struct gcs_layout *l = &gcs_layout;
 	const char *tp_name = gcs_load_ptr(type, l->tp_name);
-	const char *module = NULL, *qualname;
-	PyObject *error[3];
+	PyObject *error[3], *module_object, *qualname_object;
+	const char *module, *qualname;
+	bool owned;
 
 	if (!((uintptr_t)gcs_load_ptr(type, l->tp_flags) & TPFLAG_HEAPTYPE)) {
 		if (!strncmp(tp_name, "builtins.", 9))
@@ -257,13 +291,17 @@ void gcs_type_name_gil(PyObject *type, char *out, size_t size)
 	}
 	/* The C API must not meet, nor lose, an exception that is under way in this thread. */
 	py.PyErr_Fetch(&error[0], &error[1], &error[2]);
-	if (gcs_load_ptr(type, l->tp_dict))
-		module = text_of(module_of(gcs_load_ptr(type, l->tp_dict)));
-	qualname = text_of(gcs_load_ptr(type, l->ht_qualname));
-	py.PyErr_Restore(error[0], error[1], error[2]);
+	owned = names_of(type, &module_object, &qualname_object);
+	module = text_of(module_object);
+	qualname = text_of(qualname_object);
 	if (module && !strcmp(module, "builtins"))
 		module = NULL;
 	copy_name(out, size, module, qualname ? qualname : tp_name);
+	if (owned) {
+		py.Py_DecRef(module_object);
+		py.Py_DecRef(qualname_object);
+	}
+	py.PyErr_Restore(error[0], error[1], error[2]);
 }
 
 /* ---- sizes ---- */
@@ -308,7 +346,8 @@ static bool size_agrees(PyObject *getsizeof, PyObject *o)
 	struct gcs_type_shape shape;
 
 	gcs_type_shape_gil(gcs_type_of(o), &shape);
-	return (long)(shape.basic + gcs_size_items_hot(o, &shape) + gcs_size_rest_hot(o, shape.kind)) == take_long(call1(getsizeof, o));
+	return (long)(shape.basic + gcs_size_items_hot(gcs_sized(o), &shape) +
+		      gcs_size_rest_hot(gcs_sized(o), shape.kind)) == take_long(call1(getsizeof, o));
 }
 
 /* Tries a container at several fillings; `add` puts the int i into it. */
@@ -381,6 +420,9 @@ static void probe_sizes(void)
 
 /* ---- lists ---- */
 
+#define INTERPRETER_SIZE 65536 /* how far into the interpreter's state the collector's is looked for */
+#define GENERATIONS_BEFORE 48 /* words: how far before its flag the collector's generations are looked for */
+
 static bool is_head(const struct gcs_gc_head *g)
 {
 	return (uintptr_t)g - gcs_layout.heads_lo < gcs_layout.heads_size;
@@ -403,20 +445,30 @@ static long list_length(const struct gcs_gc_head *head, long max)
 	return n;
 }
 
-static bool thresholds_agree(PyObject *gc)
+/* The three numbers of gc.get_threshold() or gc.get_count(). */
+static bool read_three(PyObject *gc, const char *function, long out[GCS_GENERATIONS])
 {
-	PyObject *f = py.PyObject_GetAttrString(gc, "get_threshold");
+	PyObject *f = py.PyObject_GetAttrString(gc, function);
 	PyObject *t = f ? py.PyObject_CallObject(f, NULL) : NULL;
-	bool ok = t != NULL;
 
-	for (int i = 0; ok && i < GCS_GENERATIONS; i++)
-		ok = py.PyLong_AsLong(py.PyTuple_GetItem(t, i)) == gcs_layout.generation[i].threshold;
+	for (int i = 0; t && i < GCS_GENERATIONS; i++)
+		out[i] = py.PyLong_AsLong(py.PyTuple_GetItem(t, i));
 	if (t)
 		py.Py_DecRef(t);
 	if (f)
 		py.Py_DecRef(f);
 	if (py.PyErr_Occurred())
 		py.PyErr_Clear();
+	return t != NULL;
+}
+
+static bool thresholds_agree(PyObject *gc)
+{
+	long t[GCS_GENERATIONS];
+	bool ok = read_three(gc, "get_threshold", t);
+
+	for (int i = 0; ok && i < GCS_GENERATIONS; i++)
+		ok = t[i] == gcs_layout.generation[i].threshold;
 	return ok;
 }
 
@@ -503,21 +555,35 @@ static struct gcs_gc_head *find_permanent(const struct gcs_generation *young)
 	return NULL;
 }
 
+/* Where two words stand side by side between from and from + size; 0: nowhere. */
+static uintptr_t find_words(uintptr_t from, size_t size, uintptr_t first, uintptr_t second)
+{
+	enum { WORDS = 64 };
+	uintptr_t w[WORDS], pair[2] = {first, second};
+	const size_t step = sizeof(w) - sizeof(pair);
+
+	for (uintptr_t p = from; p < from + size && gcs_peek_words(p, w, WORDS); p += step)
+		for (size_t i = 0; i <= step; i += 4)
+			if (!memcmp((char *)w + i, pair, sizeof(pair)))
+				return p + i;
+	return 0;
+}
+
 /*
  * Behind the permanent generation and the statistics stand `int collecting; PyObject *garbage, *callbacks;`: the
  * two lists are known.
  */
-static const int *find_collecting(PyObject *gc, uintptr_t from)
+static const int *find_collecting(PyObject *gc, uintptr_t from, size_t size)
 {
 	PyObject *garbage = py.PyObject_GetAttrString(gc, "garbage");
 	PyObject *callbacks = py.PyObject_GetAttrString(gc, "callbacks");
-	uintptr_t word, next;
 	const int *found = NULL;
+	uintptr_t p = 0;
 
-	for (uintptr_t p = from; garbage && callbacks && !found && p < from + 1024; p += 4)
-		if (gcs_peek(p, &word) && word == (uintptr_t)garbage && gcs_peek(p + 8, &next) &&
-		    next == (uintptr_t)callbacks)
-			found = (const int *)(p - 8);
+	if (garbage && callbacks)
+		p = find_words(from, size, (uintptr_t)garbage, (uintptr_t)callbacks);
+	if (p)
+		found = (const int *)(p - 8);
 	if (garbage)
 		py.Py_DecRef(garbage);
 	if (callbacks)
@@ -546,7 +612,7 @@ static const char *probe_lists(PyObject *gc, bool *busy)
 	if (!l->list[GCS_LISTS - 1])
 		return "the permanent generation was not found";
 	l->incremental = (py.minor == 14 && py.micro < 5) || (py.minor >= 14 && strpbrk(py.version, "ab"));
-	l->collecting = find_collecting(gc, (uintptr_t)l->list[GCS_LISTS - 1]);
+	l->collecting = find_collecting(gc, (uintptr_t)l->list[GCS_LISTS - 1], 1024);
 	if (!l->collecting)
 		return "the flag that says that a collection is under way was not found";
 	*busy = *l->collecting;
@@ -556,8 +622,75 @@ static const char *probe_lists(PyObject *gc, bool *busy)
 	l->heads_size = (uintptr_t)(l->list[GCS_LISTS - 1] + 1) - l->heads_lo;
 	if (!lengths_agree(gc))
 		return "the lengths of the lists do not verify";
-	l->lists = true;
+	l->lists = l->counters = true;
 	return NULL;
+}
+
+/*
+ * Free-threaded builds: the collector's state stands in the interpreter's, the generations with their
+ * thresholds and counts before the flag and the two lists.
+ */
+static const char *probe_counters(PyObject *gc)
+{
+	struct gcs_layout *l = &gcs_layout;
+	struct gcs_generation *g, *found = NULL;
+	long t[GCS_GENERATIONS], n[GCS_GENERATIONS];
+	int matches = 0;
+
+	if (py.PyInterpreterState_Main)
+		l->collecting = find_collecting(gc, (uintptr_t)py.PyInterpreterState_Main(), INTERPRETER_SIZE);
+	if (!l->collecting)
+		return "the collector's state was not found";
+	if (!read_three(gc, "get_threshold", t) || !read_three(gc, "get_count", n))
+		return "the gc module does not tell its thresholds";
+	for (int back = 1; back <= GENERATIONS_BEFORE; back++) {
+		g = (struct gcs_generation *)((uintptr_t)l->collecting - 8 * (uintptr_t)back);
+		if (g[0].threshold == t[0] && g[1].threshold == t[1] && g[2].threshold == t[2] &&
+		    g[1].count == n[1] && g[2].count == n[2]) {
+			found = g;
+			matches++;
+		}
+	}
+	if (matches != 1)
+		return "the thresholds do not verify";
+	l->generation = found;
+	l->counters = true;
+	return NULL;
+}
+
+/* Words of _Py_DebugOffsets, which _PyRuntime begins with, as 3.13 has them. */
+enum { OFFSETS_COOKIE, OFFSETS_VERSION, OFFSETS_FREE_THREADED, OFFSETS_GC = 10, OFFSETS_GC_SIZE = 71, OFFSETS_WORDS = 73 };
+
+static bool is_list_at(uintptr_t place)
+{
+	uintptr_t list, type;
+
+	return gcs_peek(place, &list) && gcs_peek(list + GCS_OB_TYPE_FREE_THREADED, &type) &&
+	       type == (uintptr_t)py.PyList_Type;
+}
+
+/*
+ * The collector's state ends with { int collecting; PyObject *garbage, *callbacks; Py_ssize_t total, pending; int
+ * immortalize; }: the size must be right, and the two be lists.
+ */
+bool gcs_layout_note_immortalize(void)
+{
+	const uintptr_t tail = 8 + 2 * 8 + 2 * 8;
+	uintptr_t offsets[OFFSETS_WORDS], collecting, word;
+
+	if (!py.free_threaded || py.minor != 13)
+		return true;
+	if (!py._PyRuntime || !py.PyInterpreterState_Main ||
+	    !gcs_peek_words((uintptr_t)py._PyRuntime, offsets, OFFSETS_WORDS) ||
+	    memcmp(&offsets[OFFSETS_COOKIE], "xdebugpy", 8) || offsets[OFFSETS_FREE_THREADED] != 1 ||
+	    offsets[OFFSETS_GC_SIZE] != offsets[OFFSETS_GC_SIZE + 1] + tail + 8)
+		return false;
+	collecting = (uintptr_t)py.PyInterpreterState_Main() + offsets[OFFSETS_GC] + offsets[OFFSETS_GC_SIZE + 1];
+	if (!is_list_at(collecting + 8) || !is_list_at(collecting + 16) || !gcs_peek(collecting + tail, &word) ||
+	    (int)word > 1)
+		return false;
+	gcs_layout.immortalize = (int *)(collecting + tail);
+	return true;
 }
 
 bool gcs_layout_probe_gil(PyObject *gc)
@@ -575,7 +708,7 @@ bool gcs_layout_probe_gil(PyObject *gc)
 	probe_types(list);
 	py.Py_DecRef(list);
 	if (py.free_threaded)
-		why = "a free-threaded build has none";
+		why = "a free-threaded build has none: the world is stopped for a whole census";
 	else if (!gcs_layout.types || gcs_layout.ob_type != GCS_OB_TYPE)
 		why = "the types do not verify";
 	else
@@ -584,7 +717,10 @@ bool gcs_layout_probe_gil(PyObject *gc)
 		return false;
 	if (why)
 		gcs_disable("gc_lists", "%s", why);
-	if (gcs_layout.lists)
+	why = py.free_threaded && gcs_layout.types ? probe_counters(gc) : NULL;
+	if (why)
+		gcs_disable("gc_counters", "%s", why);
+	if (gcs_layout.lists || gcs_layout.counters)
 		probe_sizes();
 	return true;
 }

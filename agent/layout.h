@@ -9,6 +9,9 @@
  * The picture, GIL builds: an object with a PyGC_Head has two words before it (next, prev, with flag
  * bits in the low bits); the generations are lists of these, their heads in one array of
  * { next, prev, int threshold, int count }, 24 bytes each, the permanent generation behind them.
+ *
+ * Free-threaded builds have no PyGC_Head: the heap is the allocator's blocks (world.h). The array is there
+ * all the same, for its thresholds and counts.
  */
 #ifndef GCS_LAYOUT_H
 #define GCS_LAYOUT_H
@@ -64,6 +67,7 @@ struct gcs_type_shape {
 };
 
 #define GCS_OB_TYPE 8 /* where the type of an object stands in builds with a GIL, hence wherever there are lists */
+#define GCS_OB_TYPE_FREE_THREADED 24
 
 /* Slots of a type in builds with a GIL; verified by gcs_capture_probe_gil(). */
 #define GCS_SLOT_TRAVERSE (GCS_OB_TYPE + 176)
@@ -74,10 +78,12 @@ struct gcs_type_shape {
 struct gcs_layout {
 	bool types;                         /* ob_type, tp_* as below hold */
 	bool lists;                         /* gc lists may be walked */
+	bool counters;                      /* generation[].threshold and .count hold */
 	bool incremental;                   /* two old spaces: 3.14.0 to 3.14.4, and early releases since */
 	struct gcs_generation *generation;  /* the young one; the others follow */
 	struct gcs_gc_head *list[GCS_LISTS];
 	const int *collecting;              /* CPython's own flag: the lists are in pieces */
+	int *immortalize;                   /* gcs_layout_note_immortalize() */
 	uintptr_t heads_lo, heads_size;     /* address range that holds every head */
 	bool size_list, size_dict, size_set;
 	uint16_t ob_type, tp_name, tp_basicsize, tp_itemsize, tp_flags, tp_dict, tp_mro, tp_version_tag;
@@ -88,6 +94,13 @@ extern struct gcs_layout gcs_layout;
 
 /* With the GIL, once, at attach; `gc` is the gc module. False: a collection is under way, try again. */
 bool gcs_layout_probe_gil(PyObject *gc);
+
+/*
+ * A free-threaded 3.13 makes every function, class and module immortal, for good, when a second thread gets a
+ * thread state (gh-117783); a negative number here puts that off, as compile() does with it. Before any thread
+ * state of ours. False: there is such a number, and it was not found.
+ */
+bool gcs_layout_note_immortalize(void);
 
 /* A class written in Python that every interpreter has, to try layouts on; a new reference or NULL. */
 PyObject *gcs_some_heap_type_gil(void);
@@ -113,6 +126,8 @@ static inline void *gcs_slot_of(const void *object, uint16_t slot)
  * address would hardly share, and that a renamed type has no more.
  */
 uint64_t gcs_type_identity_gil(PyObject *type);
+/* The same on a free-threaded build while the world is stopped: calls nothing of CPython's. 0: unknown. */
+uint64_t gcs_type_identity_stopped(PyObject *type);
 /* "module.qualname", bare for builtins, cut to GCS_NAME_MAX; runs no Python code. */
 void gcs_type_name_gil(PyObject *type, char *out, size_t size);
 void gcs_type_shape_gil(PyObject *type, struct gcs_type_shape *out);

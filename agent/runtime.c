@@ -57,6 +57,8 @@ void gcs_rt_census_done(void)
 
 	gcs_census_take(&gcs_rt->census);
 	gcs_rt->censuses++;
+	if (gcs_rt->census.pause_ns > gcs_rt->max_pause_ns)
+		gcs_rt->max_pause_ns = gcs_rt->census.pause_ns;
 	if (gcs_rt->census.frozen != frozen)
 		gcs_event_frozen(gcs_rt->census.frozen);
 	gcs_event_census(&gcs_rt->census);
@@ -81,7 +83,8 @@ void gcs_rt_drain_collections(void)
 	gcs_rt->ring_lost = lost;
 
 	while (gcs_ring_pop(&gcs_rt->hook->ring, &e)) {
-		if (e.generation == GCS_GENERATIONS - 1)
+		/* Free-threaded builds have no generations: each collection is of all objects. */
+		if (e.generation == GCS_GENERATIONS - 1 || py.free_threaded)
 			remember_full(e.start_ns);
 		gcs_rt->uncollectable += e.uncollectable;
 		gcs_event_collection(&e);

@@ -24,6 +24,7 @@ struct gcs_runtime {
 	struct gcs_series *series;
 	struct gcs_tracker *tracker;
 	struct gcs_census_result census; /* the last one */
+	uint64_t max_pause_ns;           /* of all of them */
 	uint64_t censuses, censuses_given_up;
 	int64_t attached_ns;
 	int64_t full_ns[GCS_FULL_TIMES]; /* the newest full collections, ascending */

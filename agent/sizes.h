@@ -18,6 +18,12 @@
 #define GCS_SET_TABLE 32
 #define GCS_SET_SMALLTABLE 56
 
+/* As the functions below expect an object: with its type at GCS_OB_TYPE, as it is in builds with a GIL. */
+static inline const void *gcs_sized(const void *object)
+{
+	return (const char *)object + gcs_layout.ob_type - GCS_OB_TYPE;
+}
+
 static inline int64_t gcs_load_i64(const void *o, unsigned offset)
 {
 	return *(const int64_t *)((const char *)o + GCS_OB_TYPE + offset);

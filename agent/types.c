@@ -117,12 +117,27 @@ static struct gcs_type_entry *add(struct gcs_types *t, PyObject *type)
 	return e;
 }
 
+static void begin_entry(struct gcs_types *t, struct gcs_type_entry *e)
+{
+	e->epoch = t->epoch;
+	e->count = 0;
+	e->extra = 0;
+	note_met(t->met, 2 * t->mask + 1, e);
+}
+
+static void name_entry(struct gcs_type_entry *e, PyObject *type, struct gcs_series *names)
+{
+	char name[GCS_NAME_MAX + 1];
+
+	gcs_type_name_gil(type, name, sizeof(name));
+	e->id = gcs_series_intern(names, name);
+}
+
 struct gcs_type_entry *gcs_types_see_gil(struct gcs_types *t, PyObject *type, struct gcs_series *names,
 					 bool may_add)
 {
 	struct gcs_type_entry *e = slot_for(t->entry, t->mask, type);
 	uint64_t identity;
-	char name[GCS_NAME_MAX + 1];
 
 	if (e->type && e->epoch == t->epoch)
 		return e;
@@ -130,14 +145,40 @@ struct gcs_type_entry *gcs_types_see_gil(struct gcs_types *t, PyObject *type, st
 	if (!e->type || identity != e->identity) {
 		if (!may_add || !(e = add(t, type)))
 			return NULL;
-		gcs_type_name_gil(type, name, sizeof(name));
-		e->id = gcs_series_intern(names, name);
+		name_entry(e, type, names);
 		e->identity = identity;
 		gcs_type_shape_gil(type, &e->shape);
 	}
-	e->epoch = t->epoch;
-	e->count = 0;
-	e->extra = 0;
-	note_met(t->met, 2 * t->mask + 1, e);
+	begin_entry(t, e);
 	return e;
+}
+
+struct gcs_type_entry *gcs_types_meet_stopped(struct gcs_types *t, PyObject *type)
+{
+	uint64_t identity = gcs_type_identity_stopped(type);
+	struct gcs_type_entry *e = add(t, type);
+
+	if (!e)
+		return NULL;
+	if (!e->epoch || !identity || identity != e->identity)
+		e->id = GCS_TYPE_UNNAMED;
+	e->identity = identity;
+	gcs_type_shape_gil(type, &e->shape);
+	py.Py_IncRef(type);
+	begin_entry(t, e);
+	return e;
+}
+
+void gcs_types_settle_gil(struct gcs_types *t, struct gcs_series *names)
+{
+	for (uint32_t i = 0; i <= t->mask; i++) {
+		struct gcs_type_entry *e = &t->entry[i];
+		PyObject *type = (PyObject *)(uintptr_t)e->type;
+
+		if (!type || e->epoch != t->epoch)
+			continue;
+		if (e->id == GCS_TYPE_UNNAMED)
+			name_entry(e, type, names);
+		py.Py_DecRef(type);
+	}
 }

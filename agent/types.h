@@ -20,13 +20,16 @@
 #include "layout.h"
 #include "series.h"
 
+#define GCS_TYPE_NO_ROOM (-1) /* no memory for the name */
+#define GCS_TYPE_UNNAMED (-2)
+
 struct gcs_type_entry {
 	const PyObject *type; /* NULL: free */
 	uint64_t count;       /* of this census */
 	uint64_t extra;       /* bytes beyond shape.basic of these */
 	struct gcs_type_shape shape;
 	uint32_t epoch; /* the census that count belongs to */
-	int32_t id;     /* in the series; -1 when there was no memory for the name */
+	int32_t id;     /* in the series; GCS_TYPE_NO_ROOM, or GCS_TYPE_UNNAMED until settled */
 	uint64_t identity; /* gcs_type_identity_gil() */
 };
 
@@ -57,6 +60,15 @@ void gcs_types_begin(struct gcs_types *t, bool may_add);
  */
 struct gcs_type_entry *gcs_types_see_gil(struct gcs_types *t, PyObject *type, struct gcs_series *names,
 					 bool may_add);
+
+/*
+ * The same in two steps, for a free-threaded build. While the world is stopped nothing of CPython may be
+ * called that could wait or allocate: a type's first object of a census takes a reference to the type. When
+ * the world is running again, names are resolved and the references given back: never the last ones, since a
+ * class is a cycle, which only a collection ends, and that counts ours.
+ */
+struct gcs_type_entry *gcs_types_meet_stopped(struct gcs_types *t, PyObject *type);
+void gcs_types_settle_gil(struct gcs_types *t, struct gcs_series *names);
 
 static inline uint32_t gcs_types_hash(const void *type)
 {
