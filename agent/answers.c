@@ -9,6 +9,7 @@
 #include "gcscope/protocol.h"
 #include "gil.h"
 #include "hook.h"
+#include "interpreters.h"
 #include "logfile.h"
 #include "loop.h"
 #include "mem.h"
@@ -474,6 +475,7 @@ static const char *do_stat(struct gcs_client *c, const struct gcs_request *r)
 	struct gcs_process process;
 	struct gcs_json j;
 	long blocks = -1;
+	unsigned interpreters = gcs_interpreters_count();
 
 	(void)r;
 	gcs_process_read(&process);
@@ -488,6 +490,10 @@ static const char *do_stat(struct gcs_client *c, const struct gcs_request *r)
 	gcs_json_str(&j, "version", py.version);
 	gcs_json_bool(&j, "free_threaded", py.free_threaded);
 	gcs_json_bool(&j, "debug", py.debug);
+	if (interpreters)
+		gcs_json_u64(&j, "interpreters", interpreters);
+	else
+		gcs_json_null(&j, "interpreters");
 	gcs_json_object_end(&j);
 	write_gc(&j);
 	write_process(&j, &process, blocks);

@@ -13,6 +13,7 @@
 #include "gil.h"
 #include "hand.h"
 #include "hook.h"
+#include "interpreters.h"
 #include "layout.h"
 #include "runtime.h"
 #include "thread.h"
@@ -98,11 +99,16 @@ static void leave_to_threads(void)
 
 static enum attach_state attach_gil(PyObject *gc)
 {
+	const char *why;
+
 	if (!gcs_layout_probe_gil(gc))
 		return NOT_YET;
 	gcs_frame_probe_gil();
 	probe_census_gil(gc);
 	leave_to_threads();
+	why = gcs_interpreters_probe();
+	if (why)
+		gcs_disable("interpreters", "%s", why);
 	if (gcs_hook_install_gil(gc)) {
 		gcs_disable("agent", "gc.callbacks cannot be extended");
 		return FAILED;

@@ -2,14 +2,13 @@
 #include "pymodule.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "api.h"
 #include "server.h"
 
-/* PyModuleDef and its slots: part of the stable ABI of GIL builds. */
+/* PyModuleDef and its slots: part of the stable ABI, but for the object's head, which is longer where there is no GIL. */
 struct module_def {
-	Py_ssize_t refcount;
-	void *type;
 	void *init;
 	Py_ssize_t index;
 	void *copy;
@@ -23,7 +22,25 @@ struct module_def {
 	void *traverse, *clear, *free;
 };
 
-#define SLOT_EXEC 2 /* Py_mod_exec */
+struct head {
+	Py_ssize_t refcount;
+	void *type;
+};
+
+struct head_free_threaded {
+	uintptr_t thread;
+	uint16_t flags;
+	uint8_t mutex, gc_bits;
+	uint32_t refcount;
+	Py_ssize_t shared_refcount;
+	void *type;
+};
+
+#define SLOT_EXEC 2         /* Py_mod_exec */
+#define SLOT_INTERPRETERS 3 /* Py_mod_multiple_interpreters, from 3.12 on */
+#define SLOT_GIL 4          /* Py_mod_gil, from 3.13 on */
+#define OWN_GIL_SUPPORTED ((void *)2)
+#define GIL_NOT_USED ((void *)1)
 
 static PyObject *socket_path(PyObject *self, PyObject *arg)
 {
@@ -43,23 +60,36 @@ static struct gcs_method_def methods[] = {
 	{NULL, NULL, 0, NULL},
 };
 
-static struct slot slots[] = {{SLOT_EXEC, (void *)on_exec}, {0, NULL}};
+/* Filled as far as this CPython knows the slots: it refuses others. */
+static struct slot slots[4] = {{SLOT_EXEC, (void *)on_exec}};
 
-static struct module_def definition = {
-	.refcount = 1,
-	.name = "gcscope",
-	.doc = "The gcscope agent in this process. Present only where libgcscope.so was preloaded.",
-	.methods = methods,
-	.slots = slots,
-};
+#define DEFINITION                                                                                 \
+	{                                                                                          \
+		.name = "gcscope",                                                                 \
+		.doc = "The gcscope agent in this process. Present only where libgcscope.so was preloaded.", \
+		.methods = methods, .slots = slots,                                                \
+	}
+
+static struct {
+	struct head head;
+	struct module_def definition;
+} with_gil = {{.refcount = 1}, DEFINITION};
+
+static struct {
+	struct head_free_threaded head;
+	struct module_def definition;
+} free_threaded = {{.refcount = UINT32_MAX /* immortal */}, DEFINITION};
 
 static PyObject *init(void)
 {
-	return py.PyModuleDef_Init(&definition);
+	return py.PyModuleDef_Init(py.free_threaded ? (void *)&free_threaded : (void *)&with_gil);
 }
 
 void gcs_pymodule_register(void)
 {
-	if (!py.free_threaded)
-		py.PyImport_AppendInittab("gcscope", init);
+	if (py.minor >= 12)
+		slots[1] = (struct slot){SLOT_INTERPRETERS, OWN_GIL_SUPPORTED};
+	if (py.minor >= 13)
+		slots[2] = (struct slot){SLOT_GIL, GIL_NOT_USED};
+	py.PyImport_AppendInittab("gcscope", init);
 }

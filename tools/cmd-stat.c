@@ -66,6 +66,10 @@ static void print_python(struct gcs_out *out, const json_t *a)
 		       gcs_fields_true(a, "python.free_threaded") ? ", free-threaded" : "",
 		       gcs_fields_true(a, "python.debug") ? ", debug build" : "",
 		       integer(a, "pid"));
+	if (gcs_fields_num(a, "python.interpreters") > 1)
+		gcs_out_printf(out, ", %s interpreters, of which the main one is measured",
+			       integer(a, "python.interpreters"));
+	gcs_out_printf(out, "\n");
 	free(version);
 }
 
