@@ -62,7 +62,7 @@ static void print_python(struct gcs_out *out, const json_t *a)
 	char *version = gcs_text_safe(gcs_fields_str(a, "python.version"), GCS_ESCAPE_NOT_BACKSLASH);
 
 	head(out, "python");
-	gcs_out_printf(out, "%s%s%s, PID %s\n", version,
+	gcs_out_printf(out, "%s%s%s, PID %s", version,
 		       gcs_fields_true(a, "python.free_threaded") ? ", free-threaded" : "",
 		       gcs_fields_true(a, "python.debug") ? ", debug build" : "",
 		       integer(a, "pid"));
@@ -177,6 +177,11 @@ static void print_census(struct gcs_out *out, const json_t *a)
 		       integer(a, "agent.census.objects"), integer(a, "agent.census.slices"),
 		       ns(a, "agent.census.held_ns"), ns(a, "agent.census.cpu_ns"),
 		       gcs_fields_true(a, "agent.census.exact") ? ", exact" : "");
+	if (gcs_fields_num(a, "agent.census.pause_ns") > 0) {
+		head(out, "");
+		gcs_out_printf(out, "all threads stopped meanwhile: %s, at most %s so far\n",
+			       ns(a, "agent.census.pause_ns"), ns(a, "agent.census.max_pause_ns"));
+	}
 	head(out, "history");
 	gcs_out_printf(out, "%s of %s types, %s dropped for want of memory\n",
 		       bytes(a, "agent.history.bytes"), integer(a, "agent.history.types"),

@@ -445,6 +445,14 @@ class Target:
     def ask(self, verb, **keys):
         return self.client().ask(verb, **keys)
 
+    def needs(self, *features):
+        """Skips the test, with the agent's own reason, where a feature is off: in free-threaded builds, nowhere else."""
+        off = {d["feature"]: d["reason"] for d in self.ask("stat")["agent"]["disabled"]}
+        for feature in features:
+            if feature in off:
+                assert self.python.free_threaded, off
+                pytest.skip("%s is off: %s" % (feature, off[feature]))
+
     def census(self):
         """{type: (count, bytes)} of a census that begins now."""
         answer = self.ask("census")

@@ -119,6 +119,7 @@ def test_bytes(python, target):
 def test_frozen_objects(python, target):
     """gc.get_objects() does not see frozen objects; the census does, and says how many they are."""
     t = target(python, COUNTER)
+    t.needs("frozen_types")
     t.exec("gc.collect(); gc.disable()")
     before = t.eval("counter()")
     t.exec("gc.freeze()")
@@ -219,7 +220,8 @@ threads = [threading.Thread(target=churn) for _ in range(2)]
     for _ in range(3):
         count = t.ask("census")["types"]
         node = [x["count"] for x in count if x["type"] == "__main__.Node"][0]
-        assert 80000 < node < 140000
+        # Without a GIL there is more garbage between two collections.
+        assert 80000 < node < 140000 or (python.free_threaded and node >= 100000)
     t.exec("stop = True; [x.join() for x in threads]; gc.collect()", timeout=40)
     got = t.census()["__main__.Node"][0]
     assert got == 100000 or abs(got - t.eval("sum(type(o) is Node for o in gc.get_objects())")) == 0
@@ -230,6 +232,7 @@ threads = [threading.Thread(target=churn) for _ in range(2)]
 def test_a_background_census_holds_the_gil_briefly(few_pythons, target):
     """CPU time of the longest hold stays below 1 ms on a heap that takes far longer to walk."""
     t = target(few_pythons, BIG % 400000, GCSCOPE_INTERVAL="0.1")
+    t.needs("gc_lists")
     base = t.censuses()
     wait_until(lambda: t.censuses() >= base + 3, timeout=60, what="three censuses")
     agent = t.ask("stat")["agent"]

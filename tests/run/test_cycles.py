@@ -56,6 +56,7 @@ def row(answer, part):
 
 
 def rows(t):
+    t.needs("cycles")
     answer = t.ask("cycles")
     assert answer["estimate"] is False
     return answer, answer["cycles"]
@@ -155,6 +156,7 @@ def test_nothing_differs(python, run):
 def test_an_application_that_debugs(python, target):
     """Its own debug flags hold: what it saves stays in gc.garbage, and `garbage` tells so."""
     t = target(python, SHAPES, **ALL)
+    t.needs("cycles", "garbage")
     t.exec("gc.set_debug(gc.DEBUG_SAVEALL)")
     t.eval("make(Foo, 5)")
     assert t.eval("gc.get_debug()") == t.eval("gc.DEBUG_SAVEALL")
@@ -174,6 +176,7 @@ def test_an_application_that_debugs(python, target):
 
 def test_command_line(few_pythons, target):
     t = target(few_pythons, SHAPES, **ALL)
+    t.needs("cycles", "garbage")
     t.eval("make(Foo, 7)")
     text = t.cli("cycles").stdout.decode()
     assert "Filter._callback" in text and "WeakMethod" in text
@@ -190,6 +193,7 @@ def test_off(few_pythons, target):
 def test_on_is_the_default(few_pythons, target):
     """Within the budget: one small collection now and then is always in it."""
     t = target(few_pythons, SHAPES)
+    t.needs("cycles")
     t.eval("make(Foo, 5)")
     answer = t.ask("cycles")
     assert row(answer, "Filter._callback")["seen"] == 5
@@ -241,6 +245,7 @@ def test_more_garbage_than_room(python, target):
 def test_garbage_that_no_part_holds(few_pythons, target):
     """A cycle larger than the room is said to have been passed over; and what comes later is right again."""
     t = target(few_pythons, LARGE, GCSCOPE_CYCLES="all", GCSCOPE_MEMORY="4M")
+    t.needs("cycles")
     t.eval("ring(200000) or gc.collect()")
     answer = t.ask("cycles")
     assert answer["estimate"] and answer["unanalysed"] > 100000
@@ -253,6 +258,7 @@ def test_garbage_that_no_part_holds(few_pythons, target):
 def test_a_sample_stands_for_all(few_pythons, target):
     """Within the budget only a part of a large pile is looked at; the totals are estimates and say so."""
     t = target(few_pythons, LARGE)
+    t.needs("cycles")
     t.eval("pairs(100000) or gc.collect()")
     answer = t.ask("cycles")
     assert answer["estimate"] and answer["unanalysed"] > 100000
@@ -299,6 +305,7 @@ def test_one_cycle_is_one_row(python, target):
 
 def test_what_finalizers_take_apart(python, target):
     t = target(python, PLACES, **ALL)
+    t.needs("cycles")
     t.eval("gc.collect()")
     assert t.eval("[breaks() for _ in range(20)] and gc.collect()") == 0 or python.version < (3, 9)
     answer, _ = rows(t)
@@ -357,6 +364,7 @@ def test_alike_but_not_the_same(python, target):
 
 def test_a_class_made_once_is_not_advised_upon(few_pythons, target):
     t = target(few_pythons, CLASSES, **ALL)
+    t.needs("cycles")
     t.eval("local(0) and gc.collect()")
     assert row(t.ask("cycles"), "Local, torn down")["advice"] is None
     t.eval("local(0) and gc.collect()")

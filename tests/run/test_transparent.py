@@ -177,6 +177,8 @@ def test_same_end(python, run, name):
     plain, under = [e.result() for e in ends]
     for each in (plain, under):
         each.stderr = re.sub(rb"0x[0-9a-f]+", b"0x", each.stderr)
+        if python.free_threaded and name == "finalizers":  # in the order of addresses, which any census shifts
+            each.stdout = sorted(each.stdout.split(b"\n"))
     assert under == plain
 
 
