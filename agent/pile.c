@@ -15,7 +15,8 @@
 /* Scratch for each object of a window: the arrays here and in graph.c, and three edges. */
 #define BYTES_EACH 112
 #define BYTES_FIXED (KINDS_MAX * sizeof(struct gcs_kind) + KIND_SLOTS * sizeof(uint16_t) + 4096)
-#define ROOM_MIN 64
+#define SIZE_MIN 64
+#define SIZE_FIRST 4096 /* most piles are smaller; and of larger ones not all that the scratch has is touched */
 #define EDGES_SHARE 3 /* edges get this part of what the arrays leave */
 
 /* In place of a number. Links are no numbers: they are larger. */
@@ -120,6 +121,7 @@ bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit
 	p->next = gcs_gc_next(list);
 	p->limit = limit;
 	p->room = room < NUMBER_MAX ? (uint32_t)room : NUMBER_MAX;
+	p->size = p->room < SIZE_FIRST ? p->room : SIZE_FIRST;
 	p->object = take(p, p->room * sizeof(*p->object));
 	p->kind = take(p, p->room * sizeof(*p->kind));
 	p->part_of = take(p, p->room * sizeof(*p->part_of));
@@ -137,7 +139,7 @@ bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit
 
 static void fill(struct gcs_pile *p)
 {
-	for (p->n = p->carried; p->n < p->room && p->next != p->list && p->taken < p->limit; p->next = gcs_gc_next(p->next)) {
+	for (p->n = p->carried; p->n < p->size && p->next != p->list && p->taken < p->limit; p->next = gcs_gc_next(p->next)) {
 		if (!(p->next->prev & GCS_COLLECTING))
 			continue; /* a legacy finalizer's: not freed */
 		p->object[p->n++] = (PyObject *)(p->next + 1);
@@ -315,15 +317,15 @@ static void give_up(struct gcs_pile *p, uint32_t n)
 /* More edges than there is room for: once more with half as many objects. */
 static void shrink(struct gcs_pile *p)
 {
-	if (p->n == p->carried || p->room < ROOM_MIN) {
+	if (p->n == p->carried || p->size < SIZE_MIN) {
 		give_up(p, p->n);
 		return;
 	}
-	p->room /= 2;
+	p->room = p->size = p->size / 2;
 	p->next = head_of(p->object[p->carried]);
 	p->taken -= p->n - p->carried;
 	p->last = false;
-	if (p->carried > p->room / 2)
+	if (p->carried > p->size / 2)
 		give_up(p, p->carried);
 }
 
@@ -352,7 +354,9 @@ void gcs_pile_carry(struct gcs_pile *p, const uint8_t *undecided)
 		else
 			set_number(head_of(p->object[i]), DONE);
 	}
-	if (p->last || p->carried > p->room / 2)
+	while (p->carried > p->size / 2 && p->size < p->room)
+		p->size = p->size < p->room / 2 ? 2 * p->size : p->room;
+	if (p->last || p->carried > p->size / 2)
 		give_up(p, p->carried);
 }
 

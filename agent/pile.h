@@ -56,7 +56,8 @@ struct gcs_pile {
 	/* The whole. */
 	uint64_t taken; /* objects of all windows so far */
 	uint64_t lost;  /* of these, given up undecided */
-	uint32_t carried, room;
+	uint32_t carried;
+	uint32_t size, room; /* of a window: grows where that is of use, up to the room that there is */
 	uint64_t limit;
 	uint16_t *kind_slot; /* by the type's address */
 	struct gcs_gc_head *list, *next;
