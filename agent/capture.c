@@ -27,14 +27,13 @@
 
 /*
  * GCSCOPE_CYCLES=on: what an object's analysis takes at first, before it is known; a pause grows by this part, or
- * by LEAST_NS; and one that is counted stands for so many passed over at most, or, in a large sample, for as
- * many as a part of it.
+ * by LEAST_NS; and in a sample of less than SAMPLE an object stands for so many passed over at most.
  */
 #define OBJECT_NS 300
 #define PAUSE_SHARE 8
 #define LEAST_NS 1000000
 #define STANDS_FOR 50
-#define SAMPLE_SHARE 8
+#define SAMPLE 500
 #define ENOUGH_NS 20000 /* of the budget, to begin at all */
 #define MISSES_MAX 3 /* collections that do not show what they found, in a row: then it is given up */
 
@@ -303,8 +302,8 @@ void gcs_capture_start_gil(int generation, const char *where)
 static double weigh(uint64_t counted)
 {
 	uint64_t *passed = &passed_over[now.generation];
-	uint64_t each = counted / SAMPLE_SHARE > STANDS_FOR ? counted / SAMPLE_SHARE : STANDS_FOR;
-	uint64_t most = counted * each, extra = *passed < most ? *passed : most;
+	uint64_t most = counted < SAMPLE ? counted * STANDS_FOR : UINT64_MAX;
+	uint64_t extra = *passed < most ? *passed : most;
 
 	if (gcs_config.cycles == GCS_CYCLES_ALL)
 		return 1; /* nothing is passed over but for want of room: what is counted is exact */
