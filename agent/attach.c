@@ -320,11 +320,13 @@ static bool is_only_interpreter_gil(void)
 
 /*
  * From 3.12 on this reads the arenas of every interpreter, those that have a GIL of their own included, which give
- * them back meanwhile: it is not asked when there are others.
+ * them back meanwhile: it is not asked when there are others. Nor in a free-threaded build, where it stops the world,
+ * and where other threads may make interpreters all the same.
  */
 long gcs_attach_blocks_gil(void)
 {
-	PyObject *r = sys_blocks && is_only_interpreter_gil() ? py.PyObject_CallObject(sys_blocks, NULL) : NULL;
+	bool quiet = !py.free_threaded && is_only_interpreter_gil();
+	PyObject *r = sys_blocks && quiet ? py.PyObject_CallObject(sys_blocks, NULL) : NULL;
 	long n = r ? py.PyLong_AsLong(r) : -1;
 
 	if (r)
