@@ -454,7 +454,7 @@ static void give_to_the_hand(void)
 	if (gcs_gil_paused() || gcs_api_finalizing())
 		return;
 	if (gcs_hand_there()) {
-		gcs_hand_do(collect_with_gil);
+		gcs_hand_do(collect_with_gil); /* not during a fork: asked again after it */
 	} else if (__atomic_compare_exchange_n(&demand.state, &asked, COLLECT_RUNNING, false, __ATOMIC_ACQ_REL,
 					       __ATOMIC_ACQUIRE)) {
 		refuse("the main thread is in C code and does not get to it now: try again");

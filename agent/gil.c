@@ -152,6 +152,11 @@ bool gcs_gil_inside(void)
 	return __atomic_load_n(&inside, __ATOMIC_SEQ_CST);
 }
 
+bool gcs_gil_held_off(void)
+{
+	return __atomic_load_n(&held_off, __ATOMIC_SEQ_CST);
+}
+
 void gcs_gil_allow(void)
 {
 	__atomic_store_n(&held_off, false, __ATOMIC_SEQ_CST);

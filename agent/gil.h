@@ -48,6 +48,7 @@ void gcs_gil_charge(uint64_t ns);
 void gcs_gil_hold_off(void);
 bool gcs_gil_inside(void); /* the agent's thread has the GIL or waits for it */
 void gcs_gil_allow(void);
+bool gcs_gil_held_off(void);
 void gcs_gil_forget(void); /* in a forked child: the thread is not here */
 
 #endif

@@ -9,13 +9,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "gil.h"
 #include "thread.h"
 
 static struct {
 	pthread_t id;
 	bool there;          /* atomic */
 	bool should_stop;    /* atomic */
-	bool busy;           /* atomic */
+	bool busy;           /* seq_cst: a Dekker pair with gil.c's held_off */
 	pid_t tid;           /* atomic; set by the thread */
 	void (*job)(void);   /* atomic; taken by the thread */
 	sem_t wake;
@@ -28,7 +29,7 @@ bool gcs_hand_there(void)
 
 bool gcs_hand_busy(void)
 {
-	return gcs_hand_there() && __atomic_load_n(&hand.busy, __ATOMIC_ACQUIRE);
+	return gcs_hand_there() && __atomic_load_n(&hand.busy, __ATOMIC_SEQ_CST);
 }
 
 static void *hand_main(void *unused)
@@ -77,9 +78,18 @@ void gcs_hand_forget(void)
 	hand.there = false;
 }
 
-void gcs_hand_do(void (*job)(void))
+/*
+ * A forking thread waits for the hand, with the GIL when it found it idle: so either it is seen here that a fork is
+ * under way, or there that the hand is busy.
+ */
+bool gcs_hand_do(void (*job)(void))
 {
-	__atomic_store_n(&hand.busy, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&hand.busy, true, __ATOMIC_SEQ_CST);
+	if (gcs_gil_held_off()) {
+		__atomic_store_n(&hand.busy, false, __ATOMIC_SEQ_CST);
+		return false;
+	}
 	__atomic_store_n(&hand.job, job, __ATOMIC_RELEASE);
 	sem_post(&hand.wake);
+	return true;
 }

@@ -17,7 +17,7 @@ void gcs_hand_stop(void);
 void gcs_hand_forget(void); /* in a forked child */
 bool gcs_hand_there(void);
 bool gcs_hand_busy(void); /* it has, or waits for, the GIL */
-/* Agent's thread: has it done. The job itself tells when it is finished. */
-void gcs_hand_do(void (*job)(void));
+/* Agent's thread: has it done. The job itself tells when it is finished. False: a fork is under way, try again. */
+bool gcs_hand_do(void (*job)(void));
 
 #endif
