@@ -10,6 +10,7 @@ and every test has a limit (`@pytest.mark.limit(seconds)`, 60 s when not given).
 GCSCOPE_BUILD    build directory (default: ./build)
 CC               compiles the test extension (default: cc)
 GCSCOPE_PYTHONS  interpreters, separated by colons or commas (default: every CPython >= 3.8 found)
+GCSCOPE_PRELOAD_FIRST  libraries to preload before the agent (build-aux/sanitizers)
 """
 import faulthandler
 import glob
@@ -37,6 +38,8 @@ for _signal in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
 
 BUILD = os.path.abspath(os.environ.get("GCSCOPE_BUILD", "build"))
 DEADLINE = 20.0
+# What must stand before the agent: the run time of the sanitizers that it was built with.
+FIRST = os.environ.get("GCSCOPE_PRELOAD_FIRST", "").split()
 
 
 # ---- interpreters ----
@@ -371,7 +374,7 @@ def environment(sockdir, agent=None, **settings):
     env["PYTHONDONTWRITEBYTECODE"] = "1"
     env["GCSCOPE_SOCKET_DIR"] = sockdir
     if agent:
-        env["LD_PRELOAD"] = agent
+        env["LD_PRELOAD"] = " ".join(FIRST + [agent])
     env.update({k: str(v) for k, v in settings.items()})
     return env
 
