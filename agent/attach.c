@@ -33,6 +33,7 @@ enum attach_state { NOT_YET, ATTACHED, FAILED };
 
 static enum attach_state state; /* atomic; changed with the GIL */
 static bool loaded;
+static bool begun; /* with the GIL */
 static enum parking { NOBODY, PARKED, BEGUN, AWAY } parking; /* atomic: where the main thread is */
 static uint64_t attach_ns;
 static PyObject *gc_isenabled, *gc_collect, *sys_blocks;
@@ -45,6 +46,11 @@ bool gcs_attached(void)
 bool gcs_attach_failed(void)
 {
 	return __atomic_load_n(&state, __ATOMIC_ACQUIRE) == FAILED;
+}
+
+bool gcs_attach_begun(void)
+{
+	return begun;
 }
 
 static PyObject *function(PyObject *module, const char *name)
@@ -142,6 +148,7 @@ static enum attach_state attach_quietly_gil(void)
 	enum attach_state result;
 	bool was_enabled;
 
+	begun = true;
 	if (!gc || !keep_functions(gc)) {
 		gcs_disable("agent", "the gc module has not the functions that it should have");
 		return FAILED;
@@ -152,6 +159,7 @@ static enum attach_state attach_quietly_gil(void)
 	if (was_enabled)
 		call(disable);
 	result = attach_gil(gc);
+	begun = result != NOT_YET;
 	if (was_enabled)
 		call(enable);
 	PyObject *const drop[] = {gc, enable, disable};

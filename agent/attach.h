@@ -23,6 +23,7 @@ bool gcs_attach_wait(void);
 void gcs_attach_let_go(void);
 bool gcs_attached(void);
 bool gcs_attach_failed(void); /* for good: gcs_disable() says why */
+bool gcs_attach_begun(void);  /* or done: not to be begun anew in a forked child */
 uint64_t gcs_attach_ns(void); /* how long that took, with the GIL held */
 
 /* Interpreter functions kept from attach; with the GIL, none allocates a GC object. */

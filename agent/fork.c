@@ -25,7 +25,8 @@ static bool child_pending; /* a forked child that has no agent yet */
 static int depth;        /* forks under way, several when threads fork at once; atomic */
 static bool changing;    /* somebody is ending or starting the thread; atomic: who sets it may do so */
 static bool restart_due; /* atomic, as everything here: a free-threaded build has no GIL to order threads */
-static bool waiting_ended; /* during a fork before attach */
+static bool waiting;       /* during a fork before attach: for the interpreter, or for the GIL */
+static bool waiting_ended; /* ... and the thread that does was ended */
 static bool waiting_due;   /* after it: until the pending call has come */
 
 unsigned gcs_fork_epoch(void)
@@ -52,8 +53,8 @@ static int start_thread(void *unused)
 static void on_prepare(void)
 {
 	gcs_gil_hold_off();
-	waiting_ended = !attached && !gcs_attach_failed() &&
-			(gcs_thread_running() ? !gcs_gil_inside() : waiting_due);
+	waiting = !gcs_attach_begun() && !gcs_attach_failed() && (gcs_thread_running() || waiting_due);
+	waiting_ended = waiting && !gcs_gil_inside();
 	if (waiting_ended && gcs_thread_running())
 		gcs_thread_stop(true);
 }
@@ -76,11 +77,11 @@ static void on_parent(void)
 
 static void on_child(void)
 {
-	bool begin_anew = waiting_ended;
+	bool begin_anew = waiting;
 
 	epoch++;
 	depth = 0;
-	changing = restart_due = waiting_ended = waiting_due = false;
+	changing = restart_due = waiting = waiting_ended = waiting_due = false;
 	gcs_gil_forget();
 	gcs_thread_forget();
 	gcs_thread_watch_end();
