@@ -135,13 +135,14 @@ static bool wants_cycles(const struct watch *w)
  */
 static void follow_cycles(struct watch *w)
 {
+	long limit = w->o->limit ? w->o->limit : CYCLES_MAX;
 	int64_t now = gcs_now_ns();
 	char request[64];
 
 	if (!wants_cycles(w) || now < w->cycles_ns)
 		return;
 	w->cycles_ns = now + interval_ns(w);
-	snprintf(request, sizeof(request), "cycles limit=%ld\n", w->o->limit ? w->o->limit : CYCLES_MAX);
+	snprintf(request, sizeof(request), "cycles limit=%ld\n", limit);
 	ask(w, GCS_WATCH_CYCLES, request);
 }
 
@@ -201,10 +202,9 @@ static void sort_by(struct watch *w, enum gcs_sort sort)
 
 static void toggle(struct watch *w, enum gcs_watch_view view)
 {
-	gcs_watch_show(&w->model,
-		       w->model.view != view	 ? view
-		       : view < GCS_VIEW_HISTORY ? GCS_VIEW_TYPES
-						 : w->model.back);
+	enum gcs_watch_view back = view < GCS_VIEW_HISTORY ? GCS_VIEW_TYPES : w->model.back;
+
+	gcs_watch_show(&w->model, w->model.view == view ? back : view);
 }
 
 static void move_key(struct watch *w, int key)
@@ -401,7 +401,7 @@ static int cmd_watch(struct gcs_options *o)
 const struct cmd_entry cmd_entry_watch = {
 	.name = "watch",
 	.usage = "[OPTIONS] [TARGET]",
-	.summary = "Shows a live view: gc, memory, types with their growth and history, suspects, cycles.",
+	.summary = "Shows a live view: gc, memory, types with growth and history, suspects, cycles.",
 	.notes = "The interval is that of the screen (default 1 s); the agent's own, GCSCOPE_INTERVAL,\n"
 		 "is that of new counts. The keys are shown on the screen.",
 	.impact = "low: shows the agent's last census; only the key r takes a new one",

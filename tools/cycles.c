@@ -14,12 +14,13 @@ const char *gcs_cycles_mark(const json_t *answer)
 
 static char *passed_over(const json_t *a)
 {
+	double over = gcs_fields_num(a, "skipped") + gcs_fields_num(a, "refused");
 	char n[2][GCS_UNIT_MAX];
 
 	if (!*gcs_cycles_mark(a))
 		return xstrdup("");
 	return xasprintf("; %s collections and %s objects passed over: totals with ~ are estimates",
-			 gcs_unit_int(n[0], gcs_fields_num(a, "skipped") + gcs_fields_num(a, "refused")),
+			 gcs_unit_int(n[0], over),
 			 gcs_unit_int(n[1], gcs_fields_num(a, "unanalysed")));
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What `cycles` and `watch` both say of the agent's `cycles` answer. Pure. Names are not escaped here.
+ * What `cycles` and `watch` both say of the agent's `cycles` answer. Pure.
  */
 #ifndef GCS_CYCLES_H
 #define GCS_CYCLES_H

@@ -8,8 +8,8 @@
  *   census objects=N bytes=SIZE held=DURATION exact|sliced TYPE=N TYPE=N ...
  *   cycle count=N objects=N bytes=SIZE CYCLE[ new]
  *
- * CYCLE has spaces; figures that are estimates begin with "~". An event that is not known here shows its plain
- * members as key=value. Pure.
+ * CYCLE has spaces; figures that are estimates begin with "~". An event that is not known here
+ * shows its plain members as key=value. Pure.
  */
 #ifndef GCS_LOGLINE_H
 #define GCS_LOGLINE_H

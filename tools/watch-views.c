@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The views of `gcscope watch`: types, suspects, cycles, the history of a type, help. They only draw.
+ * The views of `gcscope watch`: types, suspects, cycles, the history of a type, help. They only
+ * draw.
  */
 #include "watch-screen.h"
 
@@ -46,8 +47,8 @@ static void put_message(const struct gcs_screen *s, const struct gcs_watch *w,
 	free(why);
 }
 
-typedef void put_row(const struct gcs_screen *s, const struct gcs_watch *w, int y, const json_t *row,
-		     bool selected);
+typedef void put_row(const struct gcs_screen *s, const struct gcs_watch *w, int y,
+		     const json_t *row, bool selected);
 
 /* The table's rows, as many as fit, scrolled to the cursor. */
 static void put_rows(const struct gcs_screen *s, struct gcs_watch *w, int y, int rows, put_row *put)
@@ -108,8 +109,8 @@ static void put_trend(const struct gcs_screen *s, const struct gcs_watch *w, int
 	gcs_screen_put(s, y, x + GCS_WATCH_TREND - (int)n, s->cols, style, line);
 }
 
-static void types_row(const struct gcs_screen *s, const struct gcs_watch *w, int y, const json_t *row,
-		      bool selected)
+static void types_row(const struct gcs_screen *s, const struct gcs_watch *w, int y,
+		      const json_t *row, bool selected)
 {
 	struct layout l = layout_for(s->cols);
 	enum gcs_watch_style style = selected ? GCS_STYLE_BAR : GCS_STYLE_PLAIN;
@@ -170,8 +171,8 @@ void gcs_view_types(const struct gcs_screen *s, struct gcs_watch *w, int y, int 
 		put_history_line(s, w, y + height - 1);
 }
 
-static void suspect_row(const struct gcs_screen *s, const struct gcs_watch *w, int y, const json_t *row,
-			bool selected)
+static void suspect_row(const struct gcs_screen *s, const struct gcs_watch *w, int y,
+			const json_t *row, bool selected)
 {
 	const char *confidence = gcs_fields_str(row, "confidence");
 	enum gcs_watch_style style = selected ? GCS_STYLE_BAR : GCS_STYLE_PLAIN;
@@ -273,8 +274,9 @@ static bool wide(const struct gcs_screen *s)
 	return s->cols >= 70;
 }
 
-static void cycle_line(const struct gcs_screen *s, int y, enum gcs_watch_style style, const char *count,
-		       const char *objects, const char *bytes, const char *rate, const char *text)
+static void cycle_line(const struct gcs_screen *s, int y, enum gcs_watch_style style,
+		       const char *count, const char *objects, const char *bytes, const char *rate,
+		       const char *text)
 {
 	if (wide(s))
 		gcs_screen_printf(s, y, 0, style, "%9s %9s %11s %9s", count, objects, bytes, rate);
@@ -283,11 +285,12 @@ static void cycle_line(const struct gcs_screen *s, int y, enum gcs_watch_style s
 	gcs_screen_put(s, y, wide(s) ? 43 : 23, s->cols, style, text);
 }
 
-static void cycle_row(const struct gcs_screen *s, const struct gcs_watch *w, int y, const json_t *row,
-		      bool selected)
+static void cycle_row(const struct gcs_screen *s, const struct gcs_watch *w, int y,
+		      const json_t *row, bool selected)
 {
 	const char *mark = gcs_cycles_mark(w->answer[GCS_WATCH_CYCLES]);
-	char *text = gcs_screen_safe(s, gcs_fields_str(row, "text")), n[GCS_UNIT_MAX], rate[GCS_UNIT_MAX];
+	char n[GCS_UNIT_MAX], rate[GCS_UNIT_MAX];
+	char *text = gcs_screen_safe(s, gcs_fields_str(row, "text"));
 	char *count = xasprintf("%s%s", mark, gcs_unit_int(n, gcs_fields_num(row, "count")));
 	char *objects = xasprintf("%s%s", mark, gcs_unit_int(n, gcs_fields_num(row, "objects")));
 	char *bytes = xasprintf("%s%s", mark, gcs_unit_bytes(n, gcs_fields_num(row, "bytes"), " "));
@@ -304,7 +307,8 @@ static void cycle_row(const struct gcs_screen *s, const struct gcs_watch *w, int
  * Text from line y on, broken at spaces where there are any, cut before line `end`; NULL: none.
  * Takes the text over. Returns the line after it.
  */
-static int put_wrapped(const struct gcs_screen *s, int y, int end, enum gcs_watch_style style, char *text)
+static int put_wrapped(const struct gcs_screen *s, int y, int end, enum gcs_watch_style style,
+		       char *text)
 {
 	for (char *p = text; p && *p && y < end; y++) {
 		size_t fits = gcs_text_fit(p, (size_t)s->cols), n = fits;
@@ -324,8 +328,10 @@ static int put_wrapped(const struct gcs_screen *s, int y, int end, enum gcs_watc
 }
 
 /* "remedy: ...", from a member that may be null; NULL then. */
-static char *labelled(const struct gcs_screen *s, const char *label, const char *text)
+static char *labelled(const struct gcs_screen *s, const char *label, const json_t *row,
+		      const char *path)
 {
+	const char *text = gcs_fields_str(row, path);
 	char *safe = text ? gcs_screen_safe(s, text) : NULL;
 	char *line = safe ? xasprintf("%s%s", label, safe) : NULL;
 
@@ -337,9 +343,10 @@ static char *labelled(const struct gcs_screen *s, const char *label, const char 
 static void put_cycle(const struct gcs_screen *s, const json_t *row, int y, int end)
 {
 	if (end - y >= 5)
-		y = put_wrapped(s, y, y + 2, GCS_STYLE_BOLD, labelled(s, "", gcs_fields_str(row, "text")));
-	y = put_wrapped(s, y, end - 1, GCS_STYLE_PLAIN, labelled(s, GCS_CYCLES_REMEDY, gcs_fields_str(row, "advice.text")));
-	put_wrapped(s, y, end, GCS_STYLE_DIM, labelled(s, GCS_CYCLES_AT, gcs_fields_str(row, "collected_at")));
+		y = put_wrapped(s, y, y + 2, GCS_STYLE_BOLD, labelled(s, "", row, "text"));
+	y = put_wrapped(s, y, end - 1, GCS_STYLE_PLAIN,
+			labelled(s, GCS_CYCLES_REMEDY, row, "advice.text"));
+	put_wrapped(s, y, end, GCS_STYLE_DIM, labelled(s, GCS_CYCLES_AT, row, "collected_at"));
 }
 
 void gcs_view_cycles(const struct gcs_screen *s, struct gcs_watch *w, int y, int height)
