@@ -274,6 +274,7 @@ def cycle_event(c, part):
 def test_cycle_events(few_pythons, target):
     """Each distinct cycle as it is found, new the first time, with the totals so far; as the answer has it."""
     t = target(few_pythons, CYCLES, GCSCOPE_CYCLES="all")
+    t.needs("cycles")
     with t.connect() as c:
         assert c.ask("subscribe", topics="cycles")["topics"] == ["cycles"]
         t.exec("make(Node, Node, Node)")
@@ -314,6 +315,7 @@ told, tell = os.pipe()
 def test_cycle_events_in_a_child(one_python, target):
     """What the parent's clients were told is nothing to the child's, though as many objects were found."""
     t = target(one_python, CYCLES + FORK, GCSCOPE_CYCLES="all")
+    t.needs("cycles")
     with t.connect() as c:
         c.ask("subscribe", topics="cycles")
         t.exec("lists(100)")
@@ -330,6 +332,7 @@ def test_cycle_events_in_a_child(one_python, target):
 
 def test_cycle_events_of_the_command_line(one_python, target, gcscope):
     t = target(one_python, CYCLES, GCSCOPE_CYCLES="all")
+    t.needs("cycles")
     for flags, first in ([], True), (["--json"], False):
         proc = subprocess.Popen([gcscope, "events", "--topics", "cycles", "-d", "20"] + flags + [str(t.pid)],
                                 stdout=subprocess.PIPE, env=environment(t.sockdir))
@@ -354,6 +357,7 @@ def test_cycle_events_of_the_command_line(one_python, target, gcscope):
 def test_client_that_lags_in_cycles(one_python, target):
     """Of cycles too: what it does not read is lost to it alone, it is told how many, and gets new ones once it reads."""
     t = target(one_python, CYCLES, GCSCOPE_CYCLES="all")
+    t.needs("cycles")
     with t.connect(rcvbuf=4096) as slow, t.connect() as quick:
         slow.ask("subscribe", topics="cycles")
         quick.ask("subscribe", topics="cycles")

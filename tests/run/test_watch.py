@@ -354,6 +354,7 @@ def make(n):
 def test_cycles(few_pythons, target, pane):
     """The rows of `gcscope cycles`, the selected one's remedy and where it was collected, how fast they come."""
     t = target(few_pythons, CYCLES, GCSCOPE_CYCLES="all", GCSCOPE_INTERVAL="0.2")
+    t.needs("cycles")
     t.eval("make(300)")
     p = pane(t.sockdir, "-i", "0.2", t.pid, cols=220)  # where the longest path is one line
     p.until(r"COUNT.*TREND +TYPE")
