@@ -92,8 +92,9 @@ static void on_child(void)
 	gcs_capture_forget();
 	gcs_rt = NULL;
 	child_pending = attached && !over;
-	if (begin_anew)
-		gcs_thread_start(); /* still waiting for a CPython: nobody else would begin anew */
+	/* Still waiting for a CPython: nobody else would begin anew. A fork empties the agent's memory. */
+	if (begin_anew && !gcs_mem_reset())
+		gcs_thread_start();
 }
 
 void gcs_fork_watch(void)

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from conftest import Client, connect, environment, socket_path, start_time, wait_until
+from conftest import Client, connect, environment, kill_group, socket_path, start_time, wait_until
 
 # Features that need not be there; everything else must have verified on every CPython.
 MAY_BE_OFF = {"cycles", "sites", "python_blocks", "memory.python_blocks"}
@@ -149,23 +149,32 @@ def test_module_inside(python, target):
 EMBED = r"""
 #include <dlfcn.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 int main(int argc, char **argv)
 {
+	int status;
+
 	usleep(300000);
+	if (argc > 2) {
+		if (fork())
+			return wait(&status) < 0 ? 3 : WEXITSTATUS(status);
+		if (fork())
+			return wait(&status) < 0 ? 3 : WEXITSTATUS(status);
+	}
 	void *lib = dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL);
 	if (!lib)
 		return fprintf(stderr, "%s\n", dlerror()), 2;
 	((void (*)(void))dlsym(lib, "Py_Initialize"))();
 	((int (*)(const char *))dlsym(lib, "PyRun_SimpleString"))(
-		"import sys, gc\nprint('ready', flush=True)\nsys.stdin.readline()\n");
+		"import os, sys, gc\nprint(os.getpid(), flush=True)\nsys.stdin.readline()\n");
 	return ((int (*)(void))dlsym(lib, "Py_FinalizeEx"))();
 }
 """
 
 
 def test_cpython_loaded_later(few_pythons, agent, sockdir, tmp_path):
-    """GCSCOPE_WAIT=1: a host that loads libpython some time after its start (uWSGI, plug-ins)."""
+    """GCSCOPE_WAIT=1: a host that loads libpython some time after its start (uWSGI, plug-ins), or its grandchild."""
     if not few_pythons.shared:
         pytest.skip("a static CPython cannot be loaded later")
     if not shutil.which("cc"):
@@ -176,18 +185,20 @@ def test_cpython_loaded_later(few_pythons, agent, sockdir, tmp_path):
     probe = "import sysconfig as s, sys; print(s.get_config_var('LIBDIR'), s.get_config_var('INSTSONAME'), sys.prefix)"
     libdir, soname, prefix = subprocess.run([few_pythons.path, "-c", probe], stdout=subprocess.PIPE, check=True,
                                             timeout=60).stdout.decode().split()
-    for wait, there in (("1", True), ("0", False)):
-        proc = subprocess.Popen([exe, os.path.join(libdir, soname)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    for wait, there, forks in (("1", True, []), ("0", False, []), ("1", True, ["fork"])):
+        proc = subprocess.Popen([exe, os.path.join(libdir, soname)] + forks, stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, start_new_session=True,
                                 env=environment(sockdir, agent, PYTHONHOME=prefix, GCSCOPE_WAIT=wait))
         try:
-            assert proc.stdout.readline() == b"ready\n"
+            pid = int(proc.stdout.readline())
+            assert (pid == proc.pid) == (not forks)
             if there:
-                with connect(sockdir, proc.pid) as client:
+                with connect(sockdir, pid) as client:
                     assert client.ask("census")["objects"] > 1000
             else:
-                assert not os.path.exists(socket_path(sockdir, proc.pid))
+                assert not os.path.exists(socket_path(sockdir, pid))
             proc.communicate(b"\n", 20)
             assert proc.returncode == 0
         finally:
-            proc.kill()
+            kill_group(proc.pid)
             proc.wait()
