@@ -246,7 +246,9 @@ static void copy_name(char *out, size_t size, const char *module, const char *na
 
 	if (size > GCS_NAME_MAX + 1)
 		size = GCS_NAME_MAX + 1;
-	n = (size_t)snprintf(out, size, "%s%s%s", module ? module : "", module ? "." : "", name);
+	/* Not further than that: a name may have megabytes. */
+	n = (size_t)snprintf(out, size, "%.*s%s%.*s", (int)size, module ? module : "", module ? "." : "", (int)size,
+			     name);
 	if (n < size)
 		return;
 	n = size - 4;

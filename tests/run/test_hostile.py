@@ -193,7 +193,7 @@ def test_ten_thousand_connections(one_python, target, sockdir):
             if i % 4 == 0:
                 s.send(b"subscribe topics=gc,census\ncensus\nstat")
     wait_until(lambda: t.ask("stat")["agent"]["clients"] == 1)
-    assert sorted(agents_descriptors(t.pid)) == fds
+    wait_until(lambda: sorted(agents_descriptors(t.pid)) == fds, what="the descriptors of before")
     assert t.ask("stat")["agent"]["memory_bytes"] <= used + (256 << 10)
 
 
