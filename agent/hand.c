@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fork.h"
 #include "gil.h"
 #include "thread.h"
 
@@ -32,8 +33,11 @@ bool gcs_hand_busy(void)
 	return gcs_hand_there() && __atomic_load_n(&hand.busy, __ATOMIC_SEQ_CST);
 }
 
+/* A finalizer that it runs may fork: in the child this is the only thread, and ends with the job as any would. */
 static void *hand_main(void *unused)
 {
+	unsigned epoch = gcs_fork_epoch();
+
 	(void)unused;
 	pthread_setname_np(pthread_self(), "gcscope-hand");
 	__atomic_store_n(&hand.tid, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
@@ -47,6 +51,8 @@ static void *hand_main(void *unused)
 		job = __atomic_exchange_n(&hand.job, NULL, __ATOMIC_ACQ_REL);
 		if (job)
 			job();
+		if (epoch != gcs_fork_epoch())
+			return NULL;
 		__atomic_store_n(&hand.busy, false, __ATOMIC_RELEASE);
 	}
 }
@@ -64,8 +70,8 @@ void gcs_hand_start(void)
 
 void gcs_hand_stop(void)
 {
-	if (!gcs_hand_there())
-		return;
+	if (!gcs_hand_there() || pthread_equal(pthread_self(), hand.id))
+		return; /* a finalizer that it runs forks: it cannot wait for itself */
 	__atomic_store_n(&hand.should_stop, true, __ATOMIC_RELEASE);
 	sem_post(&hand.wake);
 	pthread_join(hand.id, NULL);

@@ -453,3 +453,27 @@ def test_runtime_without_proc_write(one_python, target, sockdir):
         if os.path.isdir(sockdir):
             shutil.rmtree(sockdir)
         os.rename(moved, sockdir)
+
+
+def test_finalizer_that_forks(python, target):
+    """
+    `collect` while the main thread is blocked runs finalizers on a thread of ours. One that forks does not hang, and
+    a child that has nothing else to do then ends, as that of any other thread does.
+    """
+    t = target(python, """
+import gc, os, time
+gc.disable()
+seen = []
+class Forks:
+    def __del__(self):
+        pid = os.fork()
+        if pid:
+            seen.append(os.waitpid(pid, 0)[1])
+""")
+    for n in range(3):
+        t.exec("f = Forks(); f.me = f; del f")
+        t.tell("exec", "time.sleep(2)")
+        t.cli("collect", "--json", "-t", "10", check=False)
+        t.readline()
+        assert t.eval("seen") == [0] * (n + 1)
+    assert t.ask("stat")["pid"] == t.pid
