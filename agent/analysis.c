@@ -243,7 +243,7 @@ static bool add_types(struct analysis *a, uint32_t k, struct gcs_cycle *row)
 	return classes;
 }
 
-/* Is the cycle that was found one within classes, as each has many: its __mro__, its descriptors, its methods' cells? */
+/* Is the cycle that was found one of those that each class has: by its __mro__, its descriptors, its methods' cells? */
 static bool is_inside_class(struct gcs_pile *p, const uint32_t *path, uint32_t n)
 {
 	static const unsigned inside = 1u << GCS_STEP_OTHER | 1u << GCS_STEP_CLASS | 1u << GCS_STEP_DICT |
@@ -353,8 +353,8 @@ static bool is_whole(const struct analysis *a, uint32_t k)
 }
 
 /*
- * Sums up what each component holds. What leads to objects not seen yet, or belongs to no component, is undecided. Where
- * there is no waiting for them, the components count as they are.
+ * Sums up what each component holds. What leads to objects not seen yet, or belongs to no component, is undecided.
+ * Where there is no waiting for them, the components count as they are.
  */
 static uint32_t sum_up(struct analysis *a, const uint32_t *owner, bool wait, struct total *total, uint8_t *undecided)
 {
@@ -401,7 +401,8 @@ static void analyse_window(struct analysis *a)
 	bool wait;
 
 	a->graph = (struct gcs_graph){p->n, p->first, p->to};
-	if (undecided && owner && !gcs_graph_components(&a->graph, &a->components, p->any_open ? p->open : NULL, s) &&
+	if (undecided && owner &&
+	    !gcs_graph_components(&a->graph, &a->components, p->any_open ? p->open : NULL, s) &&
 	    !gcs_graph_owners(&a->graph, &a->components, owner, s))
 		total = gcs_scratch_alloc(s, (a->components.count + 1) * sizeof(*total));
 	if (!total) {

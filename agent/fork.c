@@ -179,7 +179,7 @@ static int restart_gil(void *unused)
 	__atomic_store_n(&restart_due, false, __ATOMIC_SEQ_CST);
 	if (!__atomic_load_n(&depth, __ATOMIC_SEQ_CST) && !over && !gcs_thread_running() && gcs_rt &&
 	    gcs_thread_start())
-		__atomic_store_n(&restart_due, true, __ATOMIC_RELEASE); /* no thread to be had now: at the next collection */
+		__atomic_store_n(&restart_due, true, __ATOMIC_RELEASE); /* none to be had now: at the next collection */
 	end_change();
 	return 0;
 }

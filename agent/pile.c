@@ -137,16 +137,21 @@ bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit
 	return p->room && p->kind_slot;
 }
 
-static void fill(struct gcs_pile *p)
+/* What is not freed is not taken. */
+static void skip_legacy(struct gcs_pile *p)
 {
-	for (p->n = p->carried; p->n < p->size && p->next != p->list && p->taken < p->limit; p->next = gcs_gc_next(p->next)) {
-		if (!(p->next->prev & GCS_COLLECTING))
-			continue; /* a legacy finalizer's: not freed */
-		p->object[p->n++] = (PyObject *)(p->next + 1);
-		p->taken++;
-	}
 	while (p->next != p->list && !(p->next->prev & GCS_COLLECTING))
 		p->next = gcs_gc_next(p->next);
+}
+
+static void fill(struct gcs_pile *p)
+{
+	for (p->n = p->carried, skip_legacy(p); p->n < p->size && p->next != p->list && p->taken < p->limit;
+	     skip_legacy(p)) {
+		p->object[p->n++] = (PyObject *)(p->next + 1);
+		p->taken++;
+		p->next = gcs_gc_next(p->next);
+	}
 	p->complete = p->next == p->list;
 	p->last = p->complete || p->taken == p->limit;
 	p->ranked = p->any_open = false;
