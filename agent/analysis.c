@@ -40,12 +40,23 @@ struct link {
 	char name[64]; /* of a function, a class and the like */
 };
 
-/* How vertex a leads to vertex b, looking into a's parts too. */
-static void name_edge(const struct gcs_pile *p, uint32_t a, uint32_t b, char *out, size_t size)
+/* Is it a key that is data rather than a name: a number, an identifier with a number in it? */
+static bool is_data(const char *via)
+{
+	return via[0] == '[' && via[strcspn(via, "0123456789")];
+}
+
+/*
+ * How vertex a leads to vertex b, looking into a's parts too. A dict's keys that are data differ from one cycle to the
+ * next of the same kind: they are "[...]".
+ */
+static void name_edge(struct gcs_pile *p, uint32_t a, uint32_t b, char *out, size_t size)
 {
 	gcs_edge_name_gil(p->object[a], p->object[b], out, size);
 	if (out[0] == '?' && p->dict[b] != GCS_NONE)
 		gcs_edge_name_gil(p->object[a], p->object[p->dict[b]], out, size);
+	if (gcs_pile_kind(p, a)->step == GCS_STEP_DICT && is_data(out))
+		snprintf(out, size, "[...]");
 }
 
 static int compare(const struct link *a, const struct link *b)
@@ -177,7 +188,7 @@ static uint64_t own_hash(const struct gcs_pile *p, const struct gcs_kind *kind, 
 }
 
 /* And two edges between alike objects: their names, where these are quickly found and not the place says all. */
-static uint64_t edge_hash(const struct gcs_pile *p, const struct gcs_kind *kind, uint32_t from, uint32_t to,
+static uint64_t edge_hash(struct gcs_pile *p, const struct gcs_kind *kind, uint32_t from, uint32_t to,
 			  uint32_t place)
 {
 	char via[GCS_VIA_MAX];

@@ -34,6 +34,7 @@
 #define LEAST_NS 1000000
 #define STANDS_FOR 50
 #define SAMPLE 500
+#define COUNT 16 /* of so many times the objects that are analysed, it is at least known how many there are */
 #define ENOUGH_NS 20000 /* of the budget, to begin at all */
 #define MISSES_MAX 3 /* collections that do not show what they found, in a row: then it is given up */
 
@@ -54,6 +55,7 @@ static struct {
 	int generation;
 	const char *where;
 	int64_t start_ns, analysis_ns;
+	uint64_t found; /* objects, at least */
 	struct gcs_analysed seen;
 } now;
 
@@ -157,6 +159,7 @@ void gcs_capture_probe_gil(PyObject *gc)
 int gcs_capture_begin(void)
 {
 	memset(&stats, 0, sizeof(stats));
+	now.found = 0;
 	memset(&now.seen, 0, sizeof(now.seen)); /* a finalizer may have forked: the collection goes on in the child */
 	memset(passed_over, 0, sizeof(passed_over));
 	table = NULL;
@@ -255,15 +258,18 @@ static uint64_t count_up_to(struct gcs_gc_head *list, uint64_t most)
 static void found(struct gcs_gc_head *garbage, struct gcs_gc_head *legacy)
 {
 	int64_t begin = gcs_now_ns();
-	uint64_t most = limit(begin), n;
+	uint64_t most = limit(begin);
 	struct hidden hidden;
 
 	if (!table || gcs_gc_next(garbage) == garbage) {
 		now.seen.complete = true;
 		return;
 	}
-	if (hide_legacy(legacy, &hidden) && (n = count_up_to(garbage, most)))
-		gcs_analyse_gil(garbage, n, now.where, table, &scratch, &now.seen);
+	if (hide_legacy(legacy, &hidden)) {
+		now.found = count_up_to(garbage, most < UINT64_MAX / COUNT ? COUNT * most : UINT64_MAX);
+		gcs_analyse_gil(garbage, now.found < most ? now.found : most, now.where, table, &scratch,
+				&now.seen);
+	}
 	show_again(&hidden);
 	now.analysis_ns = gcs_now_ns() - begin;
 	if (now.seen.objects)
@@ -322,8 +328,12 @@ static void give_up_after(bool shown)
 
 int64_t gcs_capture_stop_gil(uint64_t collected, uint64_t uncollectable)
 {
-	/* `collected` has weak references that died of their callbacks, too: it counts only where not all was seen. */
-	uint64_t beyond = !now.seen.complete && collected > now.seen.objects ? collected - now.seen.objects : 0;
+	/*
+	 * `collected` has weak references that died of their callbacks, too, and not what finalizers took apart: it
+	 * counts only where not all was seen.
+	 */
+	uint64_t all = collected > now.found ? collected : now.found;
+	uint64_t beyond = !now.seen.complete && all > now.seen.objects ? all - now.seen.objects : 0;
 	uint64_t unanalysed = now.seen.lost + beyond, found_now = now.seen.objects + beyond;
 
 	if (now.on)

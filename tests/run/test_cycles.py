@@ -336,6 +336,10 @@ def ring(names):
 class Node:
     pass
 
+class Entry:
+    def __init__(self, key):
+        self.registry = {key: self}
+
 def recursive(kind):
     if kind:
         def walk(n):
@@ -353,7 +357,10 @@ def test_alike_but_not_the_same(python, target):
     t.eval("[[f(i) for i in range(n)] and None for f, n in ((local, 30), (named, 40))] and gc.collect()")
     t.eval("[ring(['left', 'right']) for i in range(50)] and [ring(['prev', 'next']) for i in range(60)] and gc.collect()")
     t.eval("[recursive(i % 4 == 0) for i in range(200)] and gc.collect()")
+    t.eval("[Entry(k) for k in [*range(70), *('id-%d' % i for i in range(80))]] and [Entry('name') for _ in range(9)] and gc.collect()")
     answer, _ = rows(t)
+    assert row(answer, "Entry.registry -> dict[...] -> Entry")["count"] == 150
+    assert row(answer, "Entry.registry -> dict['name'] -> Entry")["count"] == 9
     assert row(answer, "class __main__.local.<locals>.Local, torn down")["count"] == 30
     assert row(answer, "class __main__.Point, torn down")["count"] == 40
     assert row(answer, "Node.left -> Node.right -> Node")["count"] == 50
