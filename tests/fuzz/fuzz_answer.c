@@ -22,18 +22,10 @@
 #include "stream.h"
 #include "utf8.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 #define DEPTH 6
 #define MEMBERS 12
-
-#define CHECK(condition)                                                                \
-	do {                                                                            \
-		if (!(condition)) {                                                     \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-			abort();                                                        \
-		}                                                                       \
-	} while (0)
 
 /* Of all answers and events together. */
 static const char *const keys[] = {
@@ -119,19 +111,6 @@ bool gcs_signals_pending(void)
 }
 
 /* ---- an answer out of bytes ---- */
-
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static unsigned next(struct input *in)
-{
-	if (!in->size)
-		return 0;
-	in->size--;
-	return *in->data++;
-}
 
 static json_t *number(struct input *in)
 {

@@ -10,22 +10,7 @@ import sys
 import types
 import weakref
 
-from common import Leaf, begin, collect, end, leaf, say, state, watch
-
-MAKERS = {}
-
-
-def maker(f):
-    MAKERS[f.__name__] = f
-    return f
-
-
-def around(make):
-    """make(x) holds x; x holds it."""
-    x = Leaf()
-    x.leaf = leaf(make.__name__ + "'s leaf")
-    x.held = make(x)
-    watch(x, make.__name__)
+from common import Leaf, collect_all_made, maker, say
 
 
 @maker
@@ -216,20 +201,4 @@ class Holder:
         pass
 
 
-def main():
-    begin()
-    for name, make in MAKERS.items():
-        say("--", name)
-        around(make)
-        collect()
-        collect()
-        say(state())
-    for make in MAKERS.values():  # all at once, interleaved
-        around(make)
-    collect()
-    collect()
-    say(state())
-    end()
-
-
-main()
+collect_all_made()

@@ -77,3 +77,37 @@ def leaf(name):
 def collect(generation=2):
     """Collects, and says what that returned and left behind."""
     say("collect", generation, gc.collect(generation), gc.garbage)
+
+
+MAKERS = {}
+
+
+def maker(f):
+    """Registers f(x), which makes things that hold x."""
+    MAKERS[f.__name__] = f
+    return f
+
+
+def _around(make):
+    """make(x) holds x; x holds it."""
+    x = Leaf()
+    x.leaf = leaf(make.__name__ + "'s leaf")
+    x.held = make(x)
+    watch(x, make.__name__)
+
+
+def collect_all_made():
+    """A whole program: what each maker makes is collected by itself, then all at once, interleaved."""
+    begin()
+    for name, make in MAKERS.items():
+        say("--", name)
+        _around(make)
+        collect()
+        collect()
+        say(state())
+    for make in MAKERS.values():
+        _around(make)
+    collect()
+    collect()
+    say(state())
+    end()

@@ -28,21 +28,7 @@ import xml.etree.ElementTree as ElementTree
 import xml.parsers.expat
 import zlib
 
-from common import Leaf, begin, collect, end, leaf, say, state, watch
-
-MAKERS = {}
-
-
-def maker(f):
-    MAKERS[f.__name__] = f
-    return f
-
-
-def around(make):
-    x = Leaf()
-    x.leaf = leaf(make.__name__ + "'s leaf")
-    x.held = make(x)
-    watch(x, make.__name__)
+from common import Leaf, collect_all_made, maker, say
 
 
 @maker
@@ -302,20 +288,4 @@ def various(x):
             re.finditer("a", "aa"), json.JSONDecoder(object_hook=lambda o: x).scan_once]
 
 
-def main():
-    begin()
-    for name, make in MAKERS.items():
-        say("--", name)
-        around(make)
-        collect()
-        collect()
-        say(state())
-    for make in MAKERS.values():
-        around(make)
-    collect()
-    collect()
-    say(state())
-    end()
-
-
-main()
+collect_all_made()
