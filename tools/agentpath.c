@@ -7,7 +7,6 @@
 
 #include "xalloc.h"
 
-#define AGENT_FILE "libgcscope.so"
 
 /* The directory of this program, or NULL. */
 static char *own_dir(void)
@@ -30,11 +29,11 @@ char *gcs_agent_path(void)
 	char *dir = own_dir(), *path;
 
 	if (dir) {
-		path = xasprintf("%s/%s", dir, AGENT_FILE);
+		path = xasprintf("%s/%s", dir, GCS_AGENT_FILE);
 		free(dir);
 		if (access(path, F_OK) == 0)
 			return path;
 		free(path);
 	}
-	return xasprintf("%s/%s", PKGLIBDIR, AGENT_FILE);
+	return xasprintf("%s/%s", PKGLIBDIR, GCS_AGENT_FILE);
 }

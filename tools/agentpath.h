@@ -3,6 +3,8 @@
 #ifndef GCS_AGENTPATH_H
 #define GCS_AGENTPATH_H
 
+#define GCS_AGENT_FILE "libgcscope.so"
+
 /* In memory to be freed; the file need not exist. */
 char *gcs_agent_path(void);
 

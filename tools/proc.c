@@ -85,6 +85,27 @@ bool gcs_proc_alive(pid_t pid, unsigned long long start)
 	return !start || p.start == start;
 }
 
+bool gcs_proc_maps(pid_t pid, const char *name)
+{
+	char path[64], *line = NULL, *file;
+	bool found = false;
+	size_t size = 0;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	maps = fopen(path, "re");
+	if (!maps)
+		return false;
+	while (!found && getline(&line, &size, maps) > 0) {
+		line[strcspn(line, "\n")] = '\0';
+		file = strrchr(line, '/');
+		found = file && !strcmp(file + 1, name);
+	}
+	free(line);
+	fclose(maps);
+	return found;
+}
+
 char *gcs_proc_command(pid_t pid)
 {
 	char *buf = xmalloc(COMMAND_MAX);

@@ -21,6 +21,8 @@ struct gcs_proc {
 int gcs_proc_read(pid_t pid, struct gcs_proc *out);
 /* Alive, not a zombie, and the same process: its start time is `start` (0: any). */
 bool gcs_proc_alive(pid_t pid, unsigned long long start);
+/* A file of that name is mapped into it; false too when we may not look. */
+bool gcs_proc_maps(pid_t pid, const char *name);
 /* The command line joined by spaces, or "[comm]", in memory to be freed. Raw bytes, not escaped. */
 char *gcs_proc_command(pid_t pid);
 

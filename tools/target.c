@@ -11,10 +11,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "agentpath.h"
 #include "client.h"
 #include "paths.h"
 #include "proc.h"
+#include "signals.h"
 #include "xalloc.h"
+
+#define STARTING_S 2 /* a process and its agent take so long to start */
 
 struct dirs {
 	char **dir;
@@ -263,18 +267,46 @@ static void die_no_agent_in(const char *spec, pid_t pid)
 	if (p.uid != geteuid() && geteuid() != 0)
 		die("process %s is not yours (uid %lu): run gcscope as its user or as root", spec,
 		    (unsigned long)p.uid);
+	if (gcs_proc_maps(pid, GCS_AGENT_FILE))
+		die("process %s has loaded " GCS_AGENT_FILE
+		    ", but no agent listens: is it CPython 3.8 or later, GCSCOPE_DISABLE unset, "
+		    "GCSCOPE_SOCKET_DIR the same here and there?",
+		    spec);
 	die("no agent in process %s: start it with gcscope run -- CMD", spec);
+}
+
+static const struct gcs_target *with_pid(const struct gcs_targets *ts, pid_t pid)
+{
+	for (size_t i = 0; i < ts->n; i++)
+		if (ts->t[i].pid == pid && !ts->t[i].gone)
+			return &ts->t[i];
+	return NULL;
+}
+
+/* A script asks at once about what it has just started: its agent listens once Python is up. */
+static bool may_be_starting(pid_t pid)
+{
+	struct gcs_proc p;
+
+	return gcs_proc_read(pid, &p) == 0 && (p.uid == geteuid() || geteuid() == 0) &&
+	       (p.uptime_s < STARTING_S || gcs_proc_maps(pid, GCS_AGENT_FILE));
 }
 
 static const struct gcs_target *find_pid(struct gcs_targets *ts, const char *spec)
 {
-	long n = strlen(spec) < 10 ? atol(spec) : 0;
+	struct timespec tick = {.tv_nsec = 20 * 1000000};
+	pid_t pid = strlen(spec) < 10 ? (pid_t)atol(spec) : 0;
+	int64_t deadline = gcs_deadline(STARTING_S);
+	const struct gcs_target *t;
 
-	for (size_t i = 0; i < ts->n; i++)
-		if (ts->t[i].pid == n && !ts->t[i].gone)
-			return &ts->t[i];
-	die_no_agent_in(spec, (pid_t)n);
-	return NULL;
+	while (!(t = with_pid(ts, pid))) {
+		if (!may_be_starting(pid) || gcs_deadline_ms(deadline, 1) <= 0)
+			die_no_agent_in(spec, pid);
+		nanosleep(&tick, NULL);
+		gcs_targets_free(ts);
+		gcs_targets_scan(ts);
+	}
+	return t;
 }
 
 static void die_several(const struct gcs_targets *ts, const char *spec)

@@ -207,6 +207,30 @@ def test_run_is_the_command(python, cli, gcscope, sockdir, tmp_path):
         proc.wait()
 
 
+def test_asked_at_once(python, cli, gcscope, sockdir):
+    """Of a program that was only just started, its agent's beginning is waited for; of one without an agent, not for long."""
+    for _ in range(5):
+        proc = subprocess.Popen([gcscope, "run", "--", python.path, "-c", "input()"], stdin=subprocess.PIPE,
+                                env=environment(sockdir))
+        try:
+            done = cli("stat", "--json", proc.pid)
+            assert done.status == 0 and json.loads(done.stdout)["pid"] == proc.pid, done
+            proc.communicate(b"\n", 10)
+        finally:
+            kill(proc.pid)
+            proc.wait()
+
+
+def test_no_agent(one_python, cli, target):
+    """What has loaded the agent and does not run it is told from what was started without."""
+    t = target(one_python, GCSCOPE_DISABLE="1", attach=False)
+    done = cli("stat", t.pid)
+    assert done.status == 1 and done.stderr.count(b"\n") == 1 and b"has loaded libgcscope.so" in done.stderr, done
+    t = target(one_python, with_agent=False, attach=False)
+    done = cli("stat", t.pid)
+    assert done.status == 1 and done.stderr == b"gcscope: no agent in process %d: start it with gcscope run -- CMD\n" % t.pid
+
+
 def test_run_settings(one_python, cli, tmp_path):
     """Each setting is a flag, and reaches the agent as its variable."""
     show = "import os; print(*['%s=%s' % kv for kv in sorted(os.environ.items()) if kv[0].startswith('GCSCOPE_')], sep='\\n')"

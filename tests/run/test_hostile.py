@@ -8,6 +8,7 @@ import array
 import json
 import os
 import resource
+import select
 import shutil
 import signal
 import socket
@@ -248,7 +249,7 @@ def test_stopped_cli(few_pythons, target, gcscope, sockdir):
         try:
             def subscribed():
                 t.exec("gc.collect(0)")
-                return t.ask("stat")["agent"]["clients"] == 2 and cli.stdout.peek(1)
+                return select.select([cli.stdout], [], [], 0)[0]
             wait_until(subscribed)
             os.kill(cli.pid, signal.SIGSTOP)
             wait_until(lambda: state_of(cli.pid) == "T")

@@ -148,10 +148,26 @@ busy.start()
 
 @pytest.mark.limit(120)
 def test_the_end_among_threads(python, run):
-    """Daemon threads allocate, collect and make classes to the last moment; the end is as without the agent."""
+    """
+    Threads allocate, collect and make classes to the last moment; the end is as without the agent. Before 3.13,
+    CPython itself crashes now and then at the end of a program whose daemon threads run: there it is the main
+    thread that works until the interpreter goes.
+    """
     source = CHURN.replace("threading.Thread(target=f)", "threading.Thread(target=f, daemon=True)") + """
+def work():
+    end = time.monotonic() + .05
+    while time.monotonic() < end:
+        nodes = [type("Class", (Other,), {})() for _ in range(50)]
+        nodes[0].nodes = nodes
+        gc.collect(1)
+
 for each in threads: each.start()
 time.sleep(float(sys.argv[1]))
+if sys.version_info < (3, 13):
+    import atexit
+    stop = True
+    for each in threads: each.join()
+    atexit.register(work)
 print("end")
 """
     for i in range(6):
