@@ -475,5 +475,5 @@ class Forks:
         t.tell("exec", "time.sleep(2)")
         t.cli("collect", "--json", "-t", "10", check=False)
         t.readline()
-        assert t.eval("seen") == [0] * (n + 1)
+        wait_until(lambda: t.eval("seen") == [0] * (n + 1), what="the child's end, with status 0")
     assert t.ask("stat")["pid"] == t.pid
