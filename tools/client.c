@@ -260,7 +260,9 @@ static int connect_retry(struct gcs_client *c, const struct gcs_target *t, int64
 	int err;
 
 	/* A full queue of a Unix socket is EAGAIN, and poll() cannot wait for it. */
-	while ((err = gcs_client_connect(c, t)) == -EAGAIN && gcs_deadline_ms(deadline_ns, 1))
+	while (((err = gcs_client_connect(c, t)) == -EAGAIN ||
+		(err == -ECONNREFUSED && gcs_target_is_starting(t))) &&
+	       gcs_deadline_ms(deadline_ns, 1))
 		nanosleep(&tick, NULL);
 	return err;
 }

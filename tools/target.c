@@ -211,10 +211,17 @@ void gcs_targets_free(struct gcs_targets *ts)
 	free(ts->t);
 }
 
+bool gcs_target_is_starting(const struct gcs_target *t)
+{
+	struct stat st;
+
+	return lstat(t->path, &st) == 0 && time(NULL) - st.st_ctime <= STARTING_S &&
+	       gcs_proc_alive(t->pid, t->start);
+}
+
 /*
- * Removed only when ours, refused, and either its process is gone or the file is older than any gap
- * between an agent's bind() and listen(). An exec() keeps a PID and its start time, so a live
- * process says nothing.
+ * Removed only when ours, refused, and no agent can be about to listen. An exec() keeps a PID and
+ * its start time, so a live process says nothing.
  */
 void gcs_target_remove_stale(const struct gcs_target *t)
 {
@@ -222,7 +229,7 @@ void gcs_target_remove_stale(const struct gcs_target *t)
 
 	if (lstat(t->path, &st) < 0 || !S_ISSOCK(st.st_mode) || st.st_uid != geteuid())
 		return;
-	if (!gcs_proc_alive(t->pid, t->start) || time(NULL) - st.st_ctime > 2)
+	if (!gcs_target_is_starting(t))
 		unlink(t->path);
 }
 

@@ -36,6 +36,8 @@ void gcs_targets_free(struct gcs_targets *ts);
  * Dies with a line that says what to do.
  */
 const struct gcs_target *gcs_target_find(const char *spec);
+/* The socket is younger than any gap between an agent's bind() and listen(), and its process lives. */
+bool gcs_target_is_starting(const struct gcs_target *t);
 /*
  * Takes away a socket that refused a connection, if it is ours and nobody can be about to listen on
  * it.

@@ -312,6 +312,9 @@ def main():
         # Bound, and nobody listens: what an agent's exec() into another program leaves behind.
         print("ready", flush=True)
         time.sleep(600)
+    if mode == "late":
+        print("ready", flush=True)
+        time.sleep(1)
     listener.listen(0 if mode == "full" else 16)
     model = Model()
     print("ready", flush=True)

@@ -445,6 +445,12 @@ def test_ps_removes_the_socket_of_a_program_that_execed(peer, run, place):
     assert os.listdir(place) == []
 
 
+def test_between_bind_and_listen(peer, run):
+    p = peer("late")
+    done = run("stat", "--json", p.pid)
+    assert done.returncode == 0 and json.loads(done.stdout)["pid"] == p.pid, done
+
+
 def test_a_socket_that_nobody_listens_on_is_no_agent(peer, run):
     """Of two sockets with living processes one is left over from an exec(): there is one agent."""
     peer("refuse")
