@@ -24,7 +24,7 @@
 static const char *without_gil(struct gcs_client *c, bool there)
 {
 	if (!there)
-		gcs_answer_error(&c->out, GCS_ERR_NO_MEMORY, "no memory for the answer");
+		gcs_answer_no_memory(&c->out);
 	else if (gcs_api_finalizing())
 		gcs_answer_error(&c->out, GCS_ERR_UNAVAILABLE, "the interpreter is ending");
 	else if (gcs_gil_paused())

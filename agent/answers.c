@@ -49,6 +49,11 @@ void gcs_answer_error(struct gcs_buf *out, const char *code, const char *message
 	gcs_answer_close(&j);
 }
 
+void gcs_answer_no_memory(struct gcs_buf *out)
+{
+	gcs_answer_error(out, GCS_ERR_NO_MEMORY, "no memory for the answer: GCSCOPE_MEMORY is used up");
+}
+
 void gcs_answer_hello(struct gcs_buf *out)
 {
 	struct gcs_json j;
@@ -147,6 +152,8 @@ void gcs_answer_types(struct gcs_json *j, enum gcs_sort sort, size_t limit)
 	struct gcs_type_now now;
 
 	gcs_json_array(j, "types");
+	if (!row)
+		j->out->failed = true;
 	n = row ? collect_rows(row, max, sort) : 0;
 	for (size_t i = 0; i < n && (!limit || i < limit); i++) {
 		gcs_series_now(gcs_rt->series, row[i].id, &now);
@@ -158,8 +165,6 @@ void gcs_answer_types(struct gcs_json *j, enum gcs_sort sort, size_t limit)
 		gcs_json_object_end(j);
 	}
 	gcs_json_array_end(j);
-	if (!row)
-		j->out->failed = true;
 	gcs_mem_free(row);
 }
 
@@ -242,7 +247,7 @@ static const char *do_history(struct gcs_client *c, const struct gcs_request *r)
 	}
 	p = gcs_mem_alloc(limit * sizeof(*p));
 	if (!p) {
-		gcs_answer_error(&c->out, GCS_ERR_NO_MEMORY, "GCSCOPE_MEMORY is used up");
+		gcs_answer_no_memory(&c->out);
 		return NULL;
 	}
 	n = gcs_series_read(gcs_rt->series, id, 0, p, limit);

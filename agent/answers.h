@@ -32,6 +32,7 @@ void gcs_answer_close(struct gcs_json *j);
 const char *gcs_answer_off(const char *feature); /* why it is disabled, or NULL */
 void gcs_answer_hello(struct gcs_buf *out);
 void gcs_answer_error(struct gcs_buf *out, const char *code, const char *message);
+void gcs_answer_no_memory(struct gcs_buf *out);
 /* What a verb returns when a fork keeps it from the GIL: it is asked again. */
 extern const char gcs_answer_later[];
 /*

@@ -71,8 +71,7 @@ static void finish(struct gcs_json *j)
 static void publish(struct gcs_json *j, unsigned topic)
 {
 	finish(j);
-	if (!line.failed)
-		gcs_server_publish(topic, line.data, line.len);
+	gcs_server_publish(topic, line.failed ? NULL : line.data, line.len);
 }
 
 /* ---- the log: the same event goes to who subscribed to it and, in the form that is set, to GCSCOPE_LOG ---- */
@@ -106,7 +105,9 @@ static void write_log(const struct gcs_logtext *e)
 		return;
 	if (gcs_config.log_format == GCS_LOG_TEXT)
 		write_text(e);
-	else if (!line.failed)
+	else if (line.failed)
+		gcs_log_lose();
+	else
 		gcs_log_write("", line.data, line.len - 1);
 }
 

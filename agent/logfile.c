@@ -42,6 +42,11 @@ uint64_t gcs_log_lost(void)
 	return lost;
 }
 
+void gcs_log_lose(void)
+{
+	lost++;
+}
+
 /*
  * A pipe or terminal that nobody reads must not hold us up, since a fork and the end of the program wait for
  * this thread. So it is opened anew, without blocking; a file is not, whose position the application shares.

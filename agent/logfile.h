@@ -16,6 +16,7 @@ void gcs_log_close(void);
 bool gcs_log_wanted(void);
 /* A line: its head (time and PID; syslog writes its own instead), then n bytes of text without a newline. */
 void gcs_log_write(const char *head, const char *text, size_t n);
+void gcs_log_lose(void); /* a line that there was no memory for */
 uint64_t gcs_log_lost(void);
 
 #endif

@@ -180,16 +180,42 @@ static bool may_connect(int fd)
 }
 
 /* Not a client: one line, sent as far as it goes, and no more. */
-static void refuse(int fd)
+static void refuse(int fd, bool full)
 {
 	struct gcs_buf b;
 
 	gcs_buf_init(&b);
-	gcs_answer_error(&b, GCS_ERR_UNAVAILABLE, "32 clients are connected already");
+	if (full)
+		gcs_answer_error(&b, GCS_ERR_UNAVAILABLE, "32 clients are connected already");
+	else
+		gcs_answer_no_memory(&b);
 	if (!b.failed && send(fd, b.data, b.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		errno = 0;
 	gcs_buf_fini(&b);
 	close(fd);
+}
+
+/* False: memory did not suffice for the line added last, and what there is of it is taken back. */
+static bool is_whole(struct gcs_client *c)
+{
+	size_t n = c->out.len;
+
+	if (!c->out.failed)
+		return true;
+	while (n > c->sent && c->out.data[n - 1] != '\n')
+		n--;
+	c->out.len = n;
+	c->out.failed = false;
+	return false;
+}
+
+/* An answer that memory did not suffice for is an error instead; a client that has no room for that either must go. */
+static void mend_answer(struct gcs_client *c)
+{
+	if (is_whole(c))
+		return;
+	gcs_answer_no_memory(&c->out);
+	c->doomed |= !is_whole(c);
 }
 
 static void accept_client(void)
@@ -212,13 +238,14 @@ static void accept_client(void)
 		i++;
 	c = i < GCS_CLIENTS_MAX ? gcs_mem_calloc(1, sizeof(*c)) : NULL;
 	if (!c) {
-		refuse(fd);
+		refuse(fd, i == GCS_CLIENTS_MAX);
 		return;
 	}
 	c->fd = fd;
 	gcs_buf_init(&c->out);
 	server.client[i] = c;
 	gcs_answer_hello(&c->out);
+	c->doomed = !is_whole(c);
 	recount();
 }
 
@@ -254,7 +281,8 @@ static void tell_losses(struct gcs_client *c)
 	gcs_json_u64(&j, "count", c->lost);
 	gcs_json_object_end(&j);
 	gcs_buf_str(&c->out, "\n");
-	c->lost = 0;
+	if (is_whole(c))
+		c->lost = 0;
 }
 
 void gcs_server_publish(unsigned topic, const char *line, size_t n)
@@ -265,12 +293,13 @@ void gcs_server_publish(unsigned topic, const char *line, size_t n)
 		if (!c || !(c->topics & topic) || c->doomed)
 			continue;
 		tell_losses(c);
-		if (unsent(c) + n > GCS_QUEUE_EVENTS) {
-			c->lost++;
-			server.dropped++;
-			continue;
+		if (line && unsent(c) + n <= GCS_QUEUE_EVENTS) {
+			gcs_buf_add(&c->out, line, n);
+			if (is_whole(c))
+				continue;
 		}
-		gcs_buf_add(&c->out, line, n);
+		c->lost++;
+		server.dropped++;
 	}
 }
 
@@ -300,6 +329,7 @@ static bool take_request(struct gcs_client *c, size_t len, size_t used)
 	c->again = !gcs_answer(c, line, len);
 	if (c->again)
 		return false;
+	mend_answer(c);
 	memmove(c->in, c->in + used, c->in_len - used);
 	c->in_len -= used;
 	recount();
@@ -316,6 +346,7 @@ static void take_requests(struct gcs_client *c)
 				return;
 		} else if (c->in_len >= GCS_REQUEST_MAX) {
 			gcs_answer_error(&c->out, GCS_ERR_TOO_LONG, "a request has at most 4096 bytes");
+			is_whole(c);
 			c->doomed = true;
 		} else if (c->input_over && c->in_len) {
 			if (!take_request(c, c->in_len, c->in_len)) /* a last line without its end */
@@ -329,6 +360,7 @@ static void take_requests(struct gcs_client *c)
 void gcs_server_answered(struct gcs_client *c)
 {
 	c->wait = GCS_WAIT_NONE;
+	mend_answer(c);
 	take_requests(c);
 }
 
@@ -355,7 +387,7 @@ static bool read_client(struct gcs_client *c)
 
 static bool finished(const struct gcs_client *c)
 {
-	if (c->doomed || c->out.failed || unsent(c) > GCS_QUEUE_MAX)
+	if (c->doomed || unsent(c) > GCS_QUEUE_MAX)
 		return true;
 	return !unsent(c) && (c->input_over && !c->in_len && c->wait == GCS_WAIT_NONE && !c->topics);
 }

@@ -4,9 +4,10 @@
  *
  * The queueing rule: the agent never waits for a client. Answers and events are appended to the client's
  * queue and sent as far as its socket takes them. A client with GCS_QUEUE_EVENTS unsent loses events, and is
- * told how many once it has caught up; with GCS_QUEUE_MAX unsent, or when memory is out, it is dropped. A
- * client that waits for an answer (a census, a collection) is read no further until it has it, so
- * answers keep the order of the requests and input is bounded by the socket's buffer.
+ * told how many once it has caught up; with GCS_QUEUE_MAX unsent it is dropped. Where memory does not suffice
+ * for an event it is lost likewise, for an answer an error takes its place: no line is sent in part. A client
+ * that waits for an answer (a census, a collection) is read no further until it has it, so answers keep the
+ * order of the requests and input is bounded by the socket's buffer.
  */
 #ifndef GCS_SERVER_H
 #define GCS_SERVER_H
@@ -59,6 +60,7 @@ int gcs_server_descriptors(int *fds);
 int gcs_server_adopt(const int *fds, int n); /* 0, or -1 when they do not fit what is known */
 
 bool gcs_server_wants(unsigned topic);
+/* NULL: there was no memory for the line. */
 void gcs_server_publish(unsigned topic, const char *line, size_t n);
 /* n events of the topic were lost before anybody was sent them. */
 void gcs_server_lost(unsigned topic, uint64_t n);

@@ -4,6 +4,7 @@ Guards against a census that counts wrong: types missing or counted twice, objec
 sizes that are not sys.getsizeof()'s for exact containers, history that does not say what was there, and a
 census that costs the program its heap (dirty pages) or a long pause.
 """
+import contextlib
 import json
 import os
 
@@ -298,3 +299,21 @@ for i in range(3000):
     assert 0 < agent["memory_bytes"] <= 4 << 20
     assert os.path.exists("/proc/%d" % t.pid)
     assert json.dumps(t.ask("census", limit=3))
+
+
+def test_no_memory_for_an_answer(few_pythons, target):
+    """Many long answers at once: each comes whole, or an error says that memory is out; the next request is answered."""
+    t = target(few_pythons, GCSCOPE_MEMORY="4M", GCSCOPE_INTERVAL="0.05")
+    t.exec("keep = [type('T%d' % i + 'x' * 200, (), {})() for i in range(1500)]")
+    wait_until(lambda: t.ask("stat")["agent"]["history"]["types"] > 1500, timeout=30, what="a census of all types")
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(t.connect()) for _ in range(12)]
+        for c in clients:
+            c.send("census", cached=1)
+            c.send("info")
+        answers = [c.answer() for c in clients]
+        assert {c.answer()["schema"] for c in clients} == {"gcscope.info/1"}
+    without = [a for a in answers if "error" in a]
+    assert without and {a["error"]["code"] for a in without} == {"no_memory"}
+    assert all(len(a["types"]) > 1500 for a in answers if "error" not in a)
+    assert t.ask("census", limit=3)["objects"] > 1500
