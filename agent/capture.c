@@ -168,8 +168,10 @@ int gcs_capture_begin(void)
 	scratch.size = gcs_mem_limit() / 4;
 	scratch.base = gcs_mem_alloc(scratch.size);
 	table = gcs_mem_alloc(sizeof(*table));
-	if (!scratch.base || !table)
+	if (!scratch.base || !table) {
+		table = NULL; /* in a forked child the hook is there already, and would capture without the scratch */
 		return -ENOMEM;
+	}
 	gcs_cycletable_init(table);
 	gcs_budget_init(&budget, gcs_config.budget_percent / 2, gcs_now_ns());
 	object_ns = OBJECT_NS;
