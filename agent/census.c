@@ -497,6 +497,8 @@ void gcs_census_take(struct gcs_census_result *out)
 		r->bytes += bytes;
 		if (e->id >= 0)
 			gcs_series_put(census.series, e->id, e->count, bytes);
+		else
+			r->unnamed += e->count;
 	}
 	gcs_series_end(census.series);
 	*out = *r;

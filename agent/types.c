@@ -43,7 +43,13 @@ static void note_met(struct gcs_type_met *met, uint32_t mask, struct gcs_type_en
 	met[i] = (struct gcs_type_met){e->type, e};
 }
 
-/* Moves the entries met within the last FORGET_AFTER censuses to a table of the given capacity. */
+/* Not met for long; or without room for its name, for which there may be some by now: it is met as if new. */
+static bool is_stale(const struct gcs_types *t, const struct gcs_type_entry *e)
+{
+	return t->epoch - e->epoch > FORGET_AFTER || (e->id == GCS_TYPE_NO_ROOM && e->epoch != t->epoch);
+}
+
+/* Moves the entries that are not stale to a table of the given capacity. */
 static int rehash(struct gcs_types *t, uint32_t capacity)
 {
 	struct gcs_type_entry *to = gcs_mem_calloc(capacity, sizeof(*to)), *moved;
@@ -58,7 +64,7 @@ static int rehash(struct gcs_types *t, uint32_t capacity)
 	for (uint32_t i = 0; i <= t->mask; i++) {
 		const struct gcs_type_entry *e = &t->entry[i];
 
-		if (!e->type || t->epoch - e->epoch > FORGET_AFTER)
+		if (!e->type || is_stale(t, e))
 			continue;
 		moved = slot_for(to, capacity - 1, e->type);
 		*moved = *e;
