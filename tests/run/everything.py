@@ -1,16 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A program for the agent to be tried on, not a test: everything once, attach, censuses, cycles, a client with each
-verb, forks, the end. Prints `end`.
+A program for the agent to be tried on, not a test: everything once, attach, censuses of many types, cycles, what
+cannot be collected (where there is tests/ext), a client with each verb, forks, the end. Prints `end`.
 """
 import gc, os, socket, sys, threading, time
+try:
+    import gcs_testext
+except ImportError:
+    gcs_testext = None
 
 class Node: pass
+
+kept = [type("Kind%d" % i, (), {})() for i in range(1500)]
 
 def cycles(n):
     for _ in range(n):
         a, b = Node(), Node()
         a.b, b.a = b, [a]
+
+def uncollectable():
+    thing = gcs_testext.Legacy("thing")
+    thing.ref = [thing]
 
 def client():
     """What a client gets is not what this is about; that it is not left waiting is."""
@@ -25,7 +35,7 @@ def client():
     try:
         sock.settimeout(3)
         sock.connect(place + "/" + names[0])
-        sock.sendall(b"subscribe topics=gc,census,log\ninfo\nstat\nsuspects\ncycles\ngarbage\nhistory type=dict\n"
+        sock.sendall(b"subscribe topics=gc,census,suspects,cycles,log\ninfo\nstat\nsuspects\ncycles\ngarbage\nhistory type=dict\n"
                      b"census cached=1\ncensus\ncollect\ninfo\nunsubscribe\n")
         data = b""
         while b'"topics":[]' not in data:
@@ -40,7 +50,9 @@ t = threading.Thread(target=client)
 t.start()
 for i in range(12):
     cycles(300)
+    if gcs_testext and i % 4 == 0: uncollectable()
     gc.collect(i % 3)
+    kept.extend(Node() for _ in range(100))
     gc.disable() if i % 2 else gc.enable()
     time.sleep(.01)
 t.join() # not its connection: that is carried over the forks
@@ -52,6 +64,8 @@ for i in range(2):
         time.sleep(.1) # its agent begins
         os._exit(4)
     assert os.waitpid(pid, 0)[1] == 4 << 8
+assert len(gc.garbage) == 3 * bool(gcs_testext)
+gc.garbage.clear()
 stats = gc.get_stats()
 assert all(set(s) == {"collections", "collected", "uncollectable"} for s in stats)
 assert not gc.garbage and gc.get_debug() == 0, (gc.garbage, gc.get_debug())

@@ -3,11 +3,15 @@
  * For tests, preloaded before the agent: makes calls of the agent fail, and of the agent alone.
  *
  *   GCS_FAULT=NAME:N    the Nth call of NAME (from 0) fails; NAME:N+ it and all later ones
- *   GCS_FAULT_TALLY=F   how often the agent called what, written to F when the first process ends
+ *   GCS_FAULT_WHILE=F   only while there is a file F
+ *   GCS_FAULT_TALLY=F   what the agent called, how often, how many of these failed: written to F when the first
+ *                       process ends, its children counted
  *   GCS_CLOCK=stop|back the agent's clocks stand still, or go back a second with each look
  *
  * NAME is a function of libc, or of CPython's C API: those the agent finds by dlsym(), which is ours too. A
- * failing one of CPython sets MemoryError, as it would.
+ * failing one of CPython sets MemoryError, as it would. In an agent with faults-memory.c in it NAME is also
+ * `memory`, any allocation of its own, or one way to it: `memory/` and the places in the agent that it is called from,
+ * innermost first, as the tally has them (offsets, for addr2line).
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,10 +20,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <time.h>
 #include <unistd.h>
+#include <unwind.h>
 
 typedef long (*any_function)(long, long, long, long, long, long);
 
@@ -110,10 +116,30 @@ static const char *const names[] = {
 #undef X
 };
 
+struct count {
+	unsigned long calls, failed;
+};
+
+#define PLACES 4096
+#define DEEP 24
+
+/* By what ways the agent came to allocate. The first to meet one has `key` and writes the rest. */
+struct place {
+	unsigned long key;
+	struct count count;
+	char name[16 + 8 * DEEP];
+};
+
 static any_function original[CALLS];
-static unsigned long calls[CALLS], fail_at;
-static int failing = -1;
+static struct {
+	struct count call[CALLS], memory;
+	struct place place[PLACES];
+} *shared; /* by all processes */
+static unsigned long failing; /* the hash of a name */
+static unsigned long fail_at;
 static int and_later;
+static const char *only_while;
+static unsigned long hashes[CALLS];
 static pid_t first_process;
 static ElfW(Addr) agent_from, agent_to;
 static void *(*original_dlsym)(void *, const char *);
@@ -135,17 +161,25 @@ static int find_agent(struct dl_phdr_info *info, size_t size, void *unused)
 	return 1;
 }
 
+static unsigned long hash(const char *name, size_t length)
+{
+	unsigned long h = 14695981039346656037ul;
+
+	for (size_t i = 0; i < length; i++)
+		h = (h ^ (unsigned char)name[i]) * 1099511628211ul;
+	return h;
+}
+
 static void read_order(void)
 {
 	const char *order = getenv("GCS_FAULT"), *colon = order ? strchr(order, ':') : NULL;
 
-	for (int i = 0; colon && i < CALLS; i++)
-		if (strlen(names[i]) == (size_t)(colon - order) && !strncmp(order, names[i], strlen(names[i])))
-			failing = i;
-	if (colon) {
-		fail_at = strtoul(colon + 1, NULL, 10);
-		and_later = order[strlen(order) - 1] == '+';
-	}
+	if (!colon)
+		return;
+	failing = hash(order, (size_t)(colon - order));
+	fail_at = strtoul(colon + 1, NULL, 10);
+	and_later = order[strlen(order) - 1] == '+';
+	only_while = getenv("GCS_FAULT_WHILE");
 }
 
 static void begin(void)
@@ -163,8 +197,16 @@ static void begin(void)
 	LIBC(X)
 #undef X
 	dl_iterate_phdr(find_agent, NULL);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (int i = 0; i < CALLS; i++)
+		hashes[i] = hash(names[i], strlen(names[i]));
 	read_order();
 	first_process = getpid();
+}
+
+static void tell(FILE *f, const char *name, const struct count *c)
+{
+	fprintf(f, "%s %lu %lu\n", name, c->calls, c->failed);
 }
 
 __attribute__((destructor)) static void tally(void)
@@ -172,10 +214,15 @@ __attribute__((destructor)) static void tally(void)
 	const char *path = getenv("GCS_FAULT_TALLY");
 	FILE *f = path && getpid() == first_process ? fopen(path, "w") : NULL;
 
-	for (int i = 0; f && i < CALLS; i++)
-		fprintf(f, "%s %lu\n", names[i], calls[i]);
-	if (f)
-		fclose(f);
+	if (!f)
+		return;
+	for (int i = 0; i < CALLS; i++)
+		tell(f, names[i], &shared->call[i]);
+	tell(f, "memory", &shared->memory);
+	for (int i = 0; i < PLACES; i++)
+		if (shared->place[i].key)
+			tell(f, shared->place[i].name, &shared->place[i].count);
+	fclose(f);
 }
 
 static int from_agent(const void *caller)
@@ -184,11 +231,73 @@ static int from_agent(const void *caller)
 	return (ElfW(Addr))caller >= agent_from && (ElfW(Addr))caller < agent_to;
 }
 
-static int fails(int which)
+static int fails(unsigned long name, struct count *c)
 {
-	unsigned long n = __atomic_fetch_add(&calls[which], 1, __ATOMIC_RELAXED);
+	unsigned long n = __atomic_fetch_add(&c->calls, 1, __ATOMIC_RELAXED);
 
-	return which == failing && (n == fail_at || (and_later && n > fail_at));
+	if (name != failing || (and_later ? n < fail_at : n != fail_at) || (only_while && access(only_while, F_OK)))
+		return 0;
+	__atomic_fetch_add(&c->failed, 1, __ATOMIC_RELAXED);
+	return 1;
+}
+
+static int call_fails(int which)
+{
+	return fails(hashes[which], &shared->call[which]);
+}
+
+struct way {
+	char *name;
+	size_t length;
+	int deep;
+};
+
+static _Unwind_Reason_Code step(struct _Unwind_Context *context, void *arg)
+{
+	struct way *w = arg;
+	ElfW(Addr) at = _Unwind_GetIP(context);
+	int inside = at >= agent_from && at < agent_to;
+
+	if (!inside && w->deep) /* what called the agent does not matter */
+		return _URC_END_OF_STACK;
+	if (inside && w->deep++) /* but for the innermost, which is faults-memory.c */
+		w->length += (size_t)sprintf(w->name + w->length, "/%lx", (unsigned long)(at - agent_from));
+	return w->deep > DEEP ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+static struct place *place_of(const char *name, unsigned long key)
+{
+	for (unsigned long i = key, tries = 0; tries < PLACES; i++, tries++) {
+		struct place *p = &shared->place[i % PLACES];
+		unsigned long none = 0;
+
+		if (__atomic_compare_exchange_n(&p->key, &none, key, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			strcpy(p->name, name);
+		else if (none != key)
+			continue;
+		return p;
+	}
+	abort();
+}
+
+/* An allocation of the agent's own: faults-memory.c asks. */
+__attribute__((visibility("default"))) int gcs_fault_memory(void);
+int gcs_fault_memory(void)
+{
+	char name[sizeof(shared->place[0].name)] = "memory";
+	struct way w = {name, strlen(name), 0};
+	struct place *p;
+	unsigned long key;
+	int any;
+
+	begin();
+	_Unwind_Backtrace(step, &w);
+	key = hash(name, w.length);
+	p = place_of(name, key);
+	any = fails(hash("memory", 6), &shared->memory);
+	if (any)
+		__atomic_fetch_add(&p->count.failed, 1, __ATOMIC_RELAXED);
+	return fails(key, &p->count) || any;
 }
 
 /* gettid() cannot. */
@@ -204,7 +313,7 @@ static int may_fail(int which, long first)
 	__attribute__((visibility("default"))) long fault_##name(ARGUMENTS)                        \
 	{                                                                                          \
 		if (from_agent(__builtin_return_address(0)) && may_fail(CALL_##name, a) &&         \
-		    fails(CALL_##name)) {                                                  \
+		    call_fails(CALL_##name)) {                                             \
 			if (error)                                                                 \
 				errno = error;                                                     \
 			return result;                                                             \
@@ -222,7 +331,7 @@ static void no_memory(void)
 #define X(name, result)                                                                            \
 	static long fault_##name(ARGUMENTS)                                                        \
 	{                                                                                          \
-		if (fails(CALL_##name)) {                                                          \
+		if (call_fails(CALL_##name)) {                                                     \
 			if (CALL_##name != CALL_Py_AddPendingCall && CALL_##name != CALL_PyImport_AppendInittab) \
 				no_memory();                                                       \
 			return result;                                                             \
