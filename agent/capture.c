@@ -351,7 +351,7 @@ int64_t gcs_capture_stop_gil(uint64_t collected, uint64_t uncollectable)
 	passed_over[now.generation] += unanalysed;
 	gcs_cycletable_settle(table, weigh(now.seen.objects - now.seen.lost), gcs_realtime_ns());
 	stats.captured++;
-	stats.objects += found_now;
+	__atomic_store_n(&stats.objects, stats.objects + found_now, __ATOMIC_RELAXED); /* gcs_capture_objects() reads it */
 	stats.unanalysed += unanalysed;
 	stats.partial += now.seen.partial;
 	stats.acyclic += now.seen.acyclic;
@@ -376,4 +376,9 @@ struct gcs_cycletable *gcs_capture_table(void)
 const struct gcs_capture_stats *gcs_capture_stats(void)
 {
 	return &stats;
+}
+
+uint64_t gcs_capture_objects(void)
+{
+	return __atomic_load_n(&stats.objects, __ATOMIC_RELAXED);
 }

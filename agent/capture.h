@@ -50,5 +50,7 @@ bool gcs_capture_is_estimate(const struct gcs_capture_stats *s);
 /* With the GIL; NULL while there is none. */
 struct gcs_cycletable *gcs_capture_table(void);
 const struct gcs_capture_stats *gcs_capture_stats(void);
+/* Of these the objects, without the GIL: has anything been found? */
+uint64_t gcs_capture_objects(void);
 
 #endif

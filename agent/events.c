@@ -291,7 +291,7 @@ void gcs_event_cycles(void)
 	uint32_t n;
 
 	if (!gcs_server_wants(GCS_TOPIC_CYCLES) || !t || gcs_now_ns() - told.ns < CYCLES_NS ||
-	    gcs_capture_stats()->objects == told.objects)
+	    gcs_capture_objects() == told.objects)
 		return;
 	told.ns = gcs_now_ns();
 	changed = gcs_mem_alloc(GCS_CYCLES_MAX * sizeof(*changed));
