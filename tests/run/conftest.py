@@ -10,7 +10,8 @@ and every test has a limit (`@pytest.mark.limit(seconds)`, 60 s when not given).
 GCSCOPE_BUILD    build directory (default: ./build)
 CC               compiles the test extension (default: cc)
 GCSCOPE_PYTHONS  interpreters, separated by colons or commas (default: every CPython >= 3.8 found)
-GCSCOPE_PRELOAD_FIRST  libraries to preload before the agent (build-aux/sanitizers)
+GCSCOPE_PRELOAD_FIRST  libraries to preload before the agent (tests/sanitizers/run)
+GCSCOPE_SLOW     how many times longer than on an idle machine without a sanitizer everything may take (default: 1)
 """
 import faulthandler
 import glob
@@ -38,6 +39,8 @@ for _signal in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
 
 BUILD = os.path.abspath(os.environ.get("GCSCOPE_BUILD", "build"))
 DEADLINE = 20.0
+# All waits are multiplied by this, at the place that waits.
+SLOW = float(os.environ.get("GCSCOPE_SLOW", "1"))
 # What must stand before the agent: the run time of the sanitizers that it was built with.
 FIRST = os.environ.get("GCSCOPE_PRELOAD_FIRST", "").split()
 
@@ -112,7 +115,7 @@ def pytest_generate_tests(metafunc):
 
 def wait_until(probe, timeout=DEADLINE, what=None, interval=0.02):
     """Poll until probe() is true; returns its value. Fails with `what` after timeout."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * SLOW
     while True:
         value = probe()
         if value:
@@ -125,7 +128,7 @@ def wait_until(probe, timeout=DEADLINE, what=None, interval=0.02):
 @pytest.fixture(autouse=True)
 def limit(request):
     mark = request.node.get_closest_marker("limit")
-    seconds = mark.args[0] if mark else 60
+    seconds = (mark.args[0] if mark else 60) * SLOW
 
     def over(_signum, _frame):
         raise AssertionError("test exceeded its limit of %g s" % seconds)
@@ -237,7 +240,7 @@ class Client:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
-        self.sock.settimeout(timeout)
+        self.sock.settimeout(timeout * SLOW)
         self.sock.connect(path)
         self.data = b""
         self.events = []
@@ -245,7 +248,7 @@ class Client:
 
     def line(self, timeout=DEADLINE):
         """The next line, of whatever kind."""
-        self.sock.settimeout(timeout)
+        self.sock.settimeout(timeout * SLOW)
         while b"\n" not in self.data:
             try:
                 more = self.sock.recv(1 << 16)
@@ -410,7 +413,7 @@ class Target:
 
     def readline(self, timeout=DEADLINE):
         try:
-            line = self.lines.get(timeout=timeout)
+            line = self.lines.get(timeout=timeout * SLOW)
         except queue.Empty:
             raise AssertionError("target printed nothing within %g s; stderr: %s" % (timeout, self.errors())) from None
         if line is None:
@@ -468,7 +471,7 @@ class Target:
     def cli(self, *args, check=True, timeout=60, env=None):
         """`gcscope ARGS PID`; the JSON object if --json is among them, else the finished process."""
         done = subprocess.run([self.gcscope] + list(args) + [str(self.pid)], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=timeout,
+                              stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=timeout * SLOW,
                               env=dict(environment(self.sockdir), **(env or {})))
         if check:
             assert done.returncode == 0, (args, done.returncode, done.stderr)
@@ -479,7 +482,7 @@ class Target:
     def wait(self, timeout=DEADLINE):
         """The exit status, as subprocess gives it."""
         try:
-            return self.proc.wait(timeout)
+            return self.proc.wait(timeout * SLOW)
         except subprocess.TimeoutExpired:
             raise AssertionError("target did not end within %g s; stderr: %s" % (timeout, self.errors())) from None
 
@@ -539,7 +542,7 @@ def run_program(argv, env, cwd=None, stdin=b"", timeout=DEADLINE, **keys):
     proc = subprocess.Popen(argv, env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, start_new_session=True, **keys)
     try:
-        out, err = proc.communicate(stdin, timeout)
+        out, err = proc.communicate(stdin, timeout * SLOW)
     except subprocess.TimeoutExpired:
         kill_group(proc.pid)
         out, err = proc.communicate()

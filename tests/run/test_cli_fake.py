@@ -22,10 +22,10 @@ import unicodedata
 
 import pytest
 
-from conftest import FAKE
+from conftest import FAKE, SLOW
 from fake_agent import NASTY
 
-TIMEOUT = 20
+TIMEOUT = 20 * SLOW
 
 BAD_ANSWERS = ["garbage", "text", "array", "noschema", "oddschema", "wrongschema", "nul", "badutf8", "deep", "bignum",
                "empty", "half", "early", "endless"]

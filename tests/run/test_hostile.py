@@ -19,7 +19,7 @@ import time
 
 import pytest
 
-from conftest import DEADLINE, Client, Gone, environment, kill, run_program, socket_path, state_of, wait_until
+from conftest import DEADLINE, FIRST, Client, Gone, environment, kill, run_program, socket_path, state_of, wait_until
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what belongs to another user")
 NOBODY = 65534
@@ -134,7 +134,7 @@ os.environ['LD_PRELOAD'] = library
 os.execv(sys.executable, [sys.executable, '-c', "print('ready', flush=True); input()"])
 """
     log = str(tmp_path / "log")
-    with subprocess.Popen([one_python.path, "-c", source, thing, str(victim), agent], stdin=subprocess.PIPE,
+    with subprocess.Popen([one_python.path, "-c", source, thing, str(victim), " ".join(FIRST + [agent])], stdin=subprocess.PIPE,
                           stdout=subprocess.PIPE, env=environment(sockdir, GCSCOPE_LOG=log)) as p:
         try:
             assert p.stdout.readline() == b"ready\n"
