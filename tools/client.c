@@ -98,10 +98,23 @@ int gcs_client_fill(struct gcs_client *c)
 	return 0;
 }
 
+/* What stands in three bytes of a line may be a hundred times that in memory. */
+static bool has_too_many_values(const char *line, size_t len)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++)
+		n += line[i] == ',' || line[i] == '[' || line[i] == '{';
+	return n > GCS_VALUES_MAX;
+}
+
 static int parse(struct gcs_client *c, const char *line, size_t len, json_t **out)
 {
 	const char *schema;
 
+	if (has_too_many_values(line, len))
+		return fail(c, "%d sends a line of more than %u values: that is not gcscope's protocol",
+			    (int)c->pid, GCS_VALUES_MAX);
 	*out = json_loadb(line, len, 0, NULL);
 	schema = gcs_fields_str(*out, "schema");
 	if (json_is_object(*out) && schema && !strncmp(schema, "gcscope.", 8))

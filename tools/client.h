@@ -20,6 +20,7 @@
 #include "target.h"
 
 #define GCS_LINE_MAX (16u * 1024 * 1024)
+#define GCS_VALUES_MAX (512u * 1024) /* in a line; the longest census that an agent sends has some 400,000 */
 
 struct gcs_client {
 	int fd;

@@ -102,6 +102,7 @@ class Peer:
     def __init__(self, conn, model, mode):
         self.conn, self.model, self.mode = conn, model, mode
         self.buf = b""
+        self.asked = None
         self.rng = random.Random(mode)
 
     def raw(self, data):
@@ -135,6 +136,7 @@ class Peer:
         self.hello()
         while True:
             r = self.request()
+            self.asked = r and r[0]
             if r is None or self.misbehave(self.mode):
                 return
             getattr(self, "verb_" + r[0], self.unknown)(r[1])
@@ -159,6 +161,13 @@ class Peer:
         if mode in lines:
             self.raw(lines[mode])
             return True
+        if mode == "huge":
+            # As long as a line may be, and nothing but rows.
+            for key in ("types", "objects", "cycles", "suspects"):
+                body = '{"schema":"gcscope.%s/1","pid":1,"length":9,"samples":99,"%s":[%s{}]}\n'
+                if self.asked == {"types": "census", "objects": "garbage"}.get(key, key):
+                    self.raw((body % (self.asked, key, "{}," * ((16 << 20) // 3 - 60))).encode())
+                    return True
         if mode == "endless":
             while True:
                 self.raw(b"x" * 65536)
@@ -242,6 +251,16 @@ class Peer:
             "collections": 400, "captured": self.model.cycles_asked, "skipped": 4, "refused": 0, "estimate": True, "objects": 2827, "unanalysed": 0,
             "partial": 0, "acyclic": 3, "finalized": 0, "legacy": 0, "cycles": rows[:int(keys.get("limit", 0)) or len(rows)],
             "others": {"distinct": 2, "count": 3, "objects": 8, "bytes": 900}})
+
+    def verb_garbage(self, keys):
+        if self.mode == "oddtypes":
+            return self.put("gcscope.garbage/1", {"length": "x", "types": [1, None, {"type": 5}], "objects": [1, None, {"address": []}]})
+        if self.mode == "calm":
+            return self.put("gcscope.garbage/1", {"length": 0, "looked_at": 0, "uncollectable": 0, "types": [], "objects": []})
+        names = [NASTY if self.mode == "nasty" else "app.Handle", "app.Session"]
+        self.put("gcscope.garbage/1", {
+            "length": 2, "looked_at": 2, "uncollectable": 1, "types": [{"type": n, "count": 1} for n in names],
+            "objects": [{"address": "0x7f%06x" % i, "type": n, "uncollectable": i == 0} for i, n in enumerate(names)]})
 
     def verb_collect(self, keys):
         self.put("gcscope.collect/1", {"generation": int(keys.get("generation", 2)), "collected": 10,
