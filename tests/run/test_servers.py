@@ -451,10 +451,10 @@ def compare(serve, sockdir, cli, argv, scenario, patient=False, **keys):
             wait_until(lambda load=load: answers(load), 30, "the server to answer")
             stack.enter_context(load)
         plain, under = scenario(sides)
+    assert [load.lost for _, load in sides] == [[], []]
     for server, _ in sides:
         server.end()
         assert "Traceback" not in server.text() and "Warning" not in server.text(), server.text()
-    assert [load.lost for _, load in sides] == [[], []]
     for a, b in zip(under, plain):
         assert {k: (a[k], b[k]) for k in a if a[k] != b[k]} == {}
     assert cli("ps", "--json").status == 0 and os.listdir(sockdir) == []
