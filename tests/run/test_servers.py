@@ -12,7 +12,7 @@ under way: that one must be answered.
 A worker that hangs fails the test, which waits for each to end: the servers' own limits, after which they would kill
 it, are longer.
 
-GCSCOPE_REFORKS  how many misfortunes each server is to survive (default: 10; 100 takes about an hour)
+GCSCOPE_REFORKS  how many misfortunes each server is to survive (default: 10; 100 takes half an hour)
 """
 import collections
 import contextlib
@@ -54,6 +54,8 @@ def report():
 def text():
     return json.dumps(report()).encode()
 
+SLOW = 1.2  # seconds: uWSGI, aiohttp and reloaders notice within one
+
 def begin(name):
     """Says that something slow has come as far as the application."""
     open("begun-%s" % name, "w").close()
@@ -61,7 +63,7 @@ def begin(name):
 
 WSGI = '''
 import os, time
-from service import begin, text
+from service import SLOW, begin, text
 KEPT = []
 class Session: pass
 def application(environ, start_response):
@@ -69,7 +71,7 @@ def application(environ, start_response):
         KEPT.append(Session())
     if environ["PATH_INFO"] == "/slow":
         begin(os.getpid())
-        time.sleep(.1)
+        time.sleep(SLOW)
     body = text()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
@@ -77,12 +79,12 @@ def application(environ, start_response):
 
 ASGI = '''
 import asyncio, os
-from service import begin, text
+from service import SLOW, begin, text
 async def application(scope, receive, send):
     assert scope["type"] == "http"
     if scope["path"] == "/slow":
         begin(os.getpid())
-        await asyncio.sleep(.1)
+        await asyncio.sleep(SLOW)
     body = text()
     await send({"type": "http.response.start", "status": 200,
                 "headers": [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]})
@@ -92,12 +94,12 @@ async def application(scope, receive, send):
 AIOHTTP = '''
 import asyncio, os
 from aiohttp import web
-from service import begin, text
+from service import SLOW, begin, text
 async def index(request):
     return web.Response(body=text())
 async def slow(request):
     begin(os.getpid())
-    await asyncio.sleep(.1)
+    await asyncio.sleep(SLOW)
     return await index(request)
 async def application(argv=None):
     app = web.Application()
@@ -123,7 +125,7 @@ CELERY = '''
 import os, time
 import billiard.pool
 from celery import Celery
-from service import begin, report
+from service import SLOW, begin, report
 # A child that ends with its parent waits so many tenths of a second for it to read the last word: 300 are too many.
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 5
 app = Celery("tasks", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
@@ -132,7 +134,7 @@ app.conf.update(task_acks_late=True, task_reject_on_worker_lost=True, worker_pre
 def work(self, n, slow=False):
     if slow:
         begin(self.request.id)
-    time.sleep(.5 if slow else .02)
+    time.sleep(SLOW if slow else .02)
     return n, report()
 '''
 
