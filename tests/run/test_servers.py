@@ -337,7 +337,7 @@ def serve(agent, tmp_path):
 class Misfortune:
     """
     Something that happens to a server: a signal to one worker or to the master, or a file that is touched (again
-    again by one who insists: a reloader compares with what it saw when it first looked).
+    and again by one who insists: a reloader compares with what it saw when it first looked).
     """
 
     def __init__(self, sig=None, master=False, touch=None, insist=False, amid=Load.going_on):
@@ -367,7 +367,7 @@ class Misfortune:
 def reports_of(load, pids):
     """
     What each of these workers says of itself while no other request is under way: of five answers the one with the
-    fewest descriptors, since the server may still be closing the connection before.
+    fewest descriptors, and the lowest, since the server may still be closing the connection before.
     """
     found = collections.defaultdict(list)
     with load.held():
@@ -438,6 +438,11 @@ def answers(load):
         return None
 
 
+def nothing_is_left(cli, sockdir):
+    """No socket, once `ps` has tidied up after those who were killed."""
+    assert cli("ps", "--json").status == 0 and os.listdir(sockdir) == []
+
+
 def compare(serve, sockdir, cli, argv, scenario, patient=False, **keys):
     """
     Without and with the agent: scenario([(server, load), ...]) gives for each what its workers see of themselves.
@@ -459,7 +464,7 @@ def compare(serve, sockdir, cli, argv, scenario, patient=False, **keys):
         assert "Traceback" not in server.text() and "Warning" not in server.text(), server.text()
     for a, b in zip(under, plain):
         assert {k: (a[k], b[k]) for k in a if a[k] != b[k]} == {}
-    assert cli("ps", "--json").status == 0 and os.listdir(sockdir) == []
+    nothing_is_left(cli, sockdir)
 
 
 GUNICORN = {
@@ -643,7 +648,7 @@ def tasks_done(sides, rounds):
 
 
 @pytest.mark.limit(LIMIT)
-def test_celery(serve, sockdir, redis):
+def test_celery(serve, sockdir, cli, redis):
     """Prefork, where each child does three tasks only; and exec() from an atexit hook."""
     need("celery", "redis", program="celery")
     celery = pytest.importorskip("celery")
@@ -656,6 +661,7 @@ def test_celery(serve, sockdir, redis):
     tasks_done(sides, max(2, REFORKS // 5))
     for _, server in sides:
         server.end()
+    nothing_is_left(cli, sockdir)
     gc.collect()  # results talk to Redis when they are deleted, and stand in cycles
     for client, _ in sides:
         client.close()
