@@ -597,36 +597,43 @@ def redis(tmp_path):
     proc.wait(10)
 
 
-def tasks_done(sides, rounds):
+class Tasks:
     """
-    Tasks before, while and after each misfortune are done, each once or more. Sixteen tasks re-fork five children, so
-    every fifth misfortune will do. Not asked for is what Celery itself does not always keep: the task of a child that
-    is killed; what Redis is just sending to a worker that restarts, hence two slow tasks, as many as it takes at once.
+    Tasks for several workers of Celery at once, each with its client. Not asked for is what Celery itself does not
+    always keep: the task of a child that is killed; what Redis is just sending to a worker that restarts.
     """
-    def ask(numbers, **keys):
-        return [[client.send_task("tasks.work", [n], keys) for n in numbers] for client, _ in sides]
 
-    def wait(asked):
+    def __init__(self, sides):
+        self.sides, self.servers = sides, [server for _, server in sides]
+
+    def ask(self, numbers, **keys):
+        return [[client.send_task("tasks.work", [n], keys) for n in numbers] for client, _ in self.sides]
+
+    @staticmethod
+    def done(asked):
         return [[a.get(timeout=60)[0] for a in each] for each in asked]
 
-    def kill_a_child(i):
-        for _, server in sides:
+    def kill_children(self, i):
+        """One of each worker, and nothing is to be done until it was reaped. What was asked for: nothing."""
+        for server in self.servers:
             victim = wait_until(server.full, 30, "all workers")[i % 2]
             kill(victim)
-            wait_until(lambda gone=victim, pid=server.pid: gone not in children_of(pid), what="the child to be reaped")
+            wait_until(lambda: victim not in children_of(server.pid), what="the child to be reaped")
         return []
 
-    def restart(_i):
-        asked = [ask([4, 5], slow=True), ask(range(6, 12))]
-        for (_, server), slow in zip(sides, asked[0]):
-            waiting = {a.id for a in slow}
-            wait_until(lambda w=waiting, server=server: not w.difference_update(server.begun()) and not w,
-                       30, "two tasks to begin", interval=.001)
-        for _, server in sides:
+    def restart(self, _i):
+        """While two slow tasks are done, as many as it takes at once, and others wait. What was asked for."""
+        asked = [self.ask([4, 5], slow=True), self.ask(range(6, 12))]
+        for server, slow in zip(self.servers, asked[0]):
+            begun = set()
+            wait_until(lambda: begun.update(server.begun()) or begun.issuperset(a.id for a in slow), 30,
+                       "two tasks to begin", interval=.001)
+        for server in self.servers:
             os.kill(server.pid, signal.SIGHUP)
         return asked
 
-    def looked(server):
+    @staticmethod
+    def has_agents(server):
         """False when a child had done its three tasks meanwhile."""
         pids = wait_until(server.full, 30, "all workers")
         try:
@@ -637,14 +644,15 @@ def tasks_done(sides, rounds):
             return False
         return True
 
-    for i in range(rounds):
-        done = [wait(ask(range(4)))]
-        asked = (restart if i % 2 else kill_a_child)(i)
-        asked.append(ask(range(12 if asked else 4, 16)))
-        done += map(wait, asked)
-        assert [sum(each, []) for each in zip(*done)] == [list(range(16))] * 2
-        for _, server in sides:
-            wait_until(lambda server=server: looked(server), what="an agent in each process")
+    def round(self, i):
+        """Before, while and after each misfortune all are done, by five children or more."""
+        done = [self.done(self.ask(range(4)))]
+        asked = self.restart(i) if i % 2 else self.kill_children(i)
+        asked.append(self.ask(range(12 if asked else 4, 16)))
+        done += map(self.done, asked)
+        assert [sum(each, []) for each in zip(*done)] == [list(range(16)) for _ in self.sides]
+        for server in self.servers:
+            wait_until(lambda: self.has_agents(server), what="an agent in each process")
 
 
 @pytest.mark.limit(LIMIT)
@@ -658,7 +666,9 @@ def test_celery(serve, sockdir, cli, redis):
         sides.append((celery.Celery(broker=database, backend=database),
                       serve([PYTHON, shutil.which("celery"), "-A", "tasks", "worker", "-P", "prefork", "-c", "2",
                              "--max-tasks-per-child", "3"], with_agent, sockdir, REDIS=database)))
-    tasks_done(sides, max(2, REFORKS // 5))
+    tasks = Tasks(sides)
+    for i in range(max(2, REFORKS // 5)):  # in each, five children are forked anew
+        tasks.round(i)
     for _, server in sides:
         server.end()
     nothing_is_left(cli, sockdir)
