@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from conftest import wait_until
+from conftest import SLOW, wait_until
 
 PATTERNS = '''
 import collections, functools, gc, threading, time
@@ -195,7 +195,7 @@ def test_cli_suspects_and_log(few_pythons, target, cli):
     assert cli("suspects", "--fail-on", "confirmed", t.pid).status == 3
     assert t.cli("suspects", "--json", "-n", "1")["suspects"][0]["confidence"] == "confirmed"
 
-    done = cli("log", "-d", "2", t.pid, timeout=20)
+    done = cli("log", "-d", 2 * SLOW, t.pid, timeout=20)
     assert done.status == 0, done
     lines = done.stdout.decode().splitlines()
     mine = [x for x in lines if "__main__.Leak " in x]
@@ -203,12 +203,12 @@ def test_cli_suspects_and_log(few_pythons, target, cli):
     assert re.match(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\S*Z %d suspect (confirmed|likely) __main__.Leak " % t.pid, mine[0])
     assert not [x for x in lines if "Tooth" in x or "Cached" in x]
 
-    done = cli("log", "--json", "-d", "1", t.pid, timeout=20)
+    done = cli("log", "--json", "-d", SLOW, t.pid, timeout=20)
     rows = [json.loads(x) for x in done.stdout.splitlines()]
     assert done.status == 0 and rows
     assert {r["schema"] for r in rows} == {"gcscope.log/1"}
     assert "__main__.Leak" in {r.get("type") for r in rows}
-    assert cli("log", "-d", "1", "--fail-on", "likely", t.pid, timeout=20).status == 3
+    assert cli("log", "-d", SLOW, "--fail-on", "likely", t.pid, timeout=20).status == 3
 
 
 LOG_TEXT = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\S*Z %d (suspect|withdrawn|uncollectable|gc_disabled|gc_enabled|frozen|pause|disabled)"
