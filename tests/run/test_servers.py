@@ -125,7 +125,7 @@ CELERY = '''
 import os, time
 import billiard.pool
 from celery import Celery
-from service import SLOW, begin, report
+from service import begin, report
 # A child that ends with its parent waits so many tenths of a second for it to read the last word: 300 are too many.
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 5
 app = Celery("tasks", broker=os.environ["REDIS"], backend=os.environ["REDIS"])
@@ -134,7 +134,9 @@ app.conf.update(task_acks_late=True, task_reject_on_worker_lost=True, worker_pre
 def work(self, n, slow=False):
     if slow:
         begin(self.request.id)
-    time.sleep(SLOW if slow else .02)
+    while slow and not os.path.exists("go-on"):
+        time.sleep(.01)
+    time.sleep(.02)
     return n, report()
 '''
 
@@ -606,8 +608,12 @@ class Tasks:
     def __init__(self, sides):
         self.sides, self.servers = sides, [server for _, server in sides]
 
-    def ask(self, numbers, **keys):
-        return [[client.send_task("tasks.work", [n], keys) for n in numbers] for client, _ in self.sides]
+    @staticmethod
+    def send(client, numbers, **keys):
+        return [client.send_task("tasks.work", [n], keys) for n in numbers]
+
+    def ask(self, numbers):
+        return [self.send(client, numbers) for client, _ in self.sides]
 
     @staticmethod
     def done(asked):
@@ -622,15 +628,24 @@ class Tasks:
         return []
 
     def restart(self, _i):
-        """While two slow tasks are done, as many as it takes at once, and others wait. What was asked for."""
-        asked = [self.ask([4, 5], slow=True), self.ask(range(6, 12))]
-        for server, slow in zip(self.servers, asked[0]):
-            begun = set()
-            wait_until(lambda: begun.update(server.begun()) or begun.issuperset(a.id for a in slow), 30,
-                       "two tasks to begin", interval=.001)
-        for server in self.servers:
+        """
+        While two tasks are under way, as many as it takes at once, so that it waits for none of the others: they end
+        when it has heard the signal. What was asked for.
+        """
+        asked = []
+        for client, server in self.sides:
+            go_on, begun = os.path.join(server.cwd, "go-on"), set()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(go_on)
+            slow = self.send(client, [4, 5], slow=True)
+            asked.append(slow + self.send(client, range(6, 12)))
+            wait_until(lambda: begun.update(server.begun()) or begun.issuperset(a.id for a in slow), 60,
+                       "two tasks to begin")
+            heard = server.text().count("Restarting")
             os.kill(server.pid, signal.SIGHUP)
-        return asked
+            wait_until(lambda: server.text().count("Restarting") > heard, what="the signal to be heard")
+            open(go_on, "w").close()
+        return [asked]
 
     @staticmethod
     def has_agents(server):
@@ -665,7 +680,7 @@ def test_celery(serve, sockdir, cli, redis):
         database = "%s?virtual_host=%d" % (redis, with_agent)
         sides.append((celery.Celery(broker=database, backend=database),
                       serve([PYTHON, shutil.which("celery"), "-A", "tasks", "worker", "-P", "prefork", "-c", "2",
-                             "--max-tasks-per-child", "3"], with_agent, sockdir, REDIS=database)))
+                             "--max-tasks-per-child", "3", "-l", "INFO"], with_agent, sockdir, REDIS=database)))
     tasks = Tasks(sides)
     for i in range(max(2, REFORKS // 5)):  # in each, five children are forked anew
         tasks.round(i)
