@@ -584,8 +584,6 @@ def test_django_autoreload(serve, sockdir, cli):
             endure([Misfortune(touch="manage.py", insist=True, amid=Load.held)]), workers=1, patient=True)
 
 
-
-
 @pytest.fixture
 def redis(tmp_path):
     """A redis-server of our own; its address for Celery."""
