@@ -461,19 +461,25 @@ def test_finalizer_that_forks(python, target):
     a child that has nothing else to do then ends, as that of any other thread does.
     """
     t = target(python, """
-import gc, os, time
+import gc, os, threading, time
 gc.disable()
-seen = []
+main, seen = threading.get_ident(), []
 class Forks:
     def __del__(self):
-        pid = os.fork()
+        ours, pid = threading.get_ident() != main, os.fork()
         if pid:
-            seen.append(os.waitpid(pid, 0)[1])
+            seen.append([ours, os.waitpid(pid, 0)[1]])
+        elif not ours:
+            os._exit(0)  # a copy of the program else
 """)
-    for n in range(3):
+    for n in range(1, 20):
         t.exec("f = Forks(); f.me = f; del f")
         t.tell("exec", "time.sleep(2)")
-        t.cli("collect", "--json", "-t", "10", check=False)
+        done = t.cli("collect", "--json", "-t", "10", check=False)
         t.readline()
-        wait_until(lambda: t.eval("seen") == [0] * (n + 1), what="the child's end, with status 0")
+        wait_until(lambda: len(t.eval("seen")) == n, what="the child's end; %s" % done)
+        seen = [tuple(x) for x in t.eval("seen")]
+        if seen.count((True, 0)) == 3:  # the main thread may not have been asleep yet
+            break
+    assert seen.count((True, 0)) == 3 and set(seen) <= {(True, 0), (False, 0)}, seen
     assert t.ask("stat")["pid"] == t.pid

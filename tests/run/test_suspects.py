@@ -193,7 +193,8 @@ def test_cli_suspects_and_log(few_pythons, target, cli):
     done = cli("suspects", t.pid)
     assert done.status == 0 and b"__main__.Leak" in done.stdout and b"confirmed" in done.stdout
     assert cli("suspects", "--fail-on", "confirmed", t.pid).status == 3
-    assert t.cli("suspects", "--json", "-n", "1")["suspects"][0]["confidence"] == "confirmed"
+    # Each time of what is seen by then: a machine that stood still meanwhile makes it less sure for a moment.
+    wait_until(lambda: t.cli("suspects", "--json", "-n", "1")["suspects"][0]["confidence"] == "confirmed")
 
     done = cli("log", "-d", 2 * SLOW, t.pid, timeout=20)
     assert done.status == 0, done
