@@ -35,8 +35,8 @@ def client():
     try:
         sock.settimeout(3)
         sock.connect(place + "/" + names[0])
-        sock.sendall(b"subscribe topics=gc,census,suspects,cycles,log\ninfo\nstat\nsuspects\ncycles\ngarbage\nhistory type=dict\n"
-                     b"census cached=1\ncensus\ncollect\ninfo\nunsubscribe\n")
+        sock.sendall(b"subscribe topics=gc,census,suspects,cycles,log\ninfo\nstat\nsuspects\ncycles\ngarbage\n"
+                     b"census cached=1\ncensus\nhistory type=dict\ncollect\ninfo\nunsubscribe\n")
         data = b""
         while b'"topics":[]' not in data:
             data = sock.recv(1 << 16)
