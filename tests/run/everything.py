@@ -67,6 +67,6 @@ for i in range(2):
 assert len(gc.garbage) == 3 * bool(gcs_testext)
 gc.garbage.clear()
 stats = gc.get_stats()
-assert all(set(s) == {"collections", "collected", "uncollectable"} for s in stats)
+assert all(set(s) >= {"collections", "collected", "uncollectable"} for s in stats)  # 3.15 tells more
 assert not gc.garbage and gc.get_debug() == 0, (gc.garbage, gc.get_debug())
 print("end")

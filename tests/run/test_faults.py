@@ -115,8 +115,11 @@ def allocating():
 
 @pytest.mark.limit(400)
 def test_each_allocation_fails(few_pythons, under, testext):
+    # An extension would turn the GIL on again.
+    path = "" if few_pythons.free_threaded else testext(few_pythons)
+
     def run(order=""):
-        return under(few_pythons, FORGETFUL, GCS_FAULT=order, PYTHONPATH=testext(few_pythons))
+        return under(few_pythons, FORGETFUL, GCS_FAULT=order, PYTHONPATH=path)
 
     def run_until_it_fails(order):
         """A way to an allocation may be one of several, by how the threads happen to run."""
@@ -134,7 +137,8 @@ def test_each_allocation_fails(few_pythons, under, testext):
     done = in_turn(["%s:%d" % (x, n) for x in ways for n in {0, first.calls[x] - 1}] + [x + ":0+" for x in ways], run_until_it_fails)
     done += in_turn(["memory:%d+" % n for n in moments], run)
     failed = {way.split("/")[1] for d in done for way, n in d.failed.items() if n and way.startswith("memory/")}
-    assert allocating() and not allocating() - failed, "passed by no run, or never failed"
+    if not few_pythons.free_threaded:  # cycles are off there, and with them what they allocate
+        assert allocating() and not allocating() - failed, "passed by no run, or never failed"
 
 
 EXHAUSTED = """
@@ -181,7 +185,7 @@ def test_memory_runs_out_and_comes_back(few_pythons, faults, target, tmp_path):
         assert t.ask("census", cached=1)["unnamed"] > 1000
         wait_until(lambda: not t.ask("census")["unnamed"], what="a census of all types")
         assert len(t.ask("census")["types"]) > 3000
-        assert t.ask("cycles")["cycles"]
+        assert few_pythons.free_threaded or t.ask("cycles")["cycles"]
         assert t.eval("child() == 4 << 8") and t.cli("stat").stdout
         t.exec("gc.collect()")
         assert subscriber.event("census")["types"]
