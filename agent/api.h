@@ -37,6 +37,7 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 #define GCS_FILE_INPUT 257
 #define GCS_EVAL_INPUT 258
 
+/* Py_DecRef() takes NULL, too. */
 #define GCS_API_NEED(X)                                                                            \
 	X(Py_IsInitialized, int, (void))                                                           \
 	X(Py_GetVersion, const char *, (void))                                                     \

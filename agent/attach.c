@@ -57,8 +57,7 @@ static PyObject *function(PyObject *module, const char *name)
 {
 	PyObject *f = module ? py.PyObject_GetAttrString(module, name) : NULL;
 
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.PyErr_Clear();
 	return f;
 }
 
@@ -70,10 +69,8 @@ static bool keep_functions(PyObject *gc)
 	gc_isenabled = function(gc, "isenabled");
 	gc_collect = function(gc, "collect");
 	sys_blocks = function(sys, "getallocatedblocks");
-	if (total)
-		py.Py_DecRef(total);
-	if (sys)
-		py.Py_DecRef(sys);
+	py.Py_DecRef(total);
+	py.Py_DecRef(sys);
 	return gc_isenabled && gc_collect;
 }
 
@@ -135,10 +132,8 @@ static void call(PyObject *f)
 {
 	PyObject *r = f ? py.PyObject_CallObject(f, NULL) : NULL;
 
-	if (r)
-		py.Py_DecRef(r);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(r);
+	py.PyErr_Clear();
 }
 
 /* What attaching allocates must not begin a collection here: finalizers belong to the application's threads. */
@@ -164,8 +159,7 @@ static enum attach_state attach_quietly_gil(void)
 		call(enable);
 	PyObject *const drop[] = {gc, enable, disable};
 	for (size_t i = 0; i < sizeof(drop) / sizeof(drop[0]); i++)
-		if (drop[i])
-			py.Py_DecRef(drop[i]);
+		py.Py_DecRef(drop[i]);
 	return result;
 }
 
@@ -311,8 +305,7 @@ bool gcs_attach_gc_enabled_gil(void)
 	PyObject *r = py.PyObject_CallObject(gc_isenabled, NULL);
 	bool on = r && py.PyLong_AsLong(r) == 1;
 
-	if (r)
-		py.Py_DecRef(r);
+	py.Py_DecRef(r);
 	return on;
 }
 
@@ -337,10 +330,8 @@ long gcs_attach_blocks_gil(void)
 	PyObject *r = sys_blocks && quiet ? py.PyObject_CallObject(sys_blocks, NULL) : NULL;
 	long n = r ? py.PyLong_AsLong(r) : -1;
 
-	if (r)
-		py.Py_DecRef(r);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(r);
+	py.PyErr_Clear();
 	return n;
 }
 
@@ -380,12 +371,9 @@ static int collect_once(void *unused)
 	gcs_hook_last(demand.result.generation, &last);
 	demand.result.uncollectable = ran ? last.uncollectable : 0;
 	demand.result.pause_ns = last.pause_ns;
-	if (r)
-		py.Py_DecRef(r);
-	if (generation)
-		py.Py_DecRef(generation);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(r);
+	py.Py_DecRef(generation);
+	py.PyErr_Clear();
 	set_demand(ran || !gcs_hook_present_gil() ? COLLECT_DONE : COLLECT_MISSED);
 	return 0;
 }

@@ -9,17 +9,9 @@ static PyObject *call_method(PyObject *object, const char *method, PyObject *arg
 	PyObject *f = object ? py.PyObject_GetAttrString(object, method) : NULL;
 	PyObject *r = f ? py.PyObject_CallFunctionObjArgs(f, arg, NULL) : NULL;
 
-	if (f)
-		py.Py_DecRef(f);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(f);
+	py.PyErr_Clear();
 	return r;
-}
-
-static void drop(PyObject *o)
-{
-	if (o)
-		py.Py_DecRef(o);
 }
 
 /* What importlib does for `import name` of a built-in module, without its locks and without sys.modules. */
@@ -32,15 +24,14 @@ static PyObject *make(PyObject *bootstrap, const char *name)
 	PyObject *done = module ? call_method(importer, "exec_module", module) : NULL;
 
 	if (module && !done) {
-		drop(module);
+		py.Py_DecRef(module);
 		module = NULL;
 	}
-	drop(done);
-	drop(spec);
-	drop(text);
-	drop(importer);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(done);
+	py.Py_DecRef(spec);
+	py.Py_DecRef(text);
+	py.Py_DecRef(importer);
+	py.PyErr_Clear();
 	return module;
 }
 
@@ -61,7 +52,6 @@ PyObject *gcs_builtin_module_gil(const char *name, bool keep)
 		py.PyDict_SetItemString(modules, name, module);
 	else if (py.PyDict_GetItemString(modules, name))
 		py.PyDict_DelItemString(modules, name); /* some put themselves there */
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.PyErr_Clear();
 	return module;
 }

@@ -66,10 +66,8 @@ static long get_debug(PyObject *get)
 	PyObject *r = py.PyObject_CallObject(get, NULL);
 	long v = r ? py.PyLong_AsLong(r) : -1;
 
-	if (r)
-		py.Py_DecRef(r);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(r);
+	py.PyErr_Clear();
 	return v;
 }
 
@@ -78,12 +76,9 @@ static void set_debug(PyObject *set, long flags)
 	PyObject *v = py.PyLong_FromLong(flags);
 	PyObject *r = v ? py.PyObject_CallFunctionObjArgs(set, v, NULL) : NULL;
 
-	if (r)
-		py.Py_DecRef(r);
-	if (v)
-		py.Py_DecRef(v);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(r);
+	py.Py_DecRef(v);
+	py.PyErr_Clear();
 }
 
 /* `debug` stands just before the generations: the int there that follows gc.set_debug(). */
@@ -115,8 +110,7 @@ static bool slots_hold(void)
 		  gcs_load_ptr(t, GCS_SLOT_IS_GC) == py.PyType_GetSlot(t, SLOT_IS_GC) &&
 		  gcs_load_ptr(t, GCS_SLOT_DEL) == py.PyType_GetSlot(t, SLOT_DEL);
 
-	if (t)
-		py.Py_DecRef(t);
+	py.Py_DecRef(t);
 	return ok;
 }
 
@@ -146,14 +140,11 @@ void gcs_capture_probe_gil(PyObject *gc)
 	PyObject *set = py.PyObject_GetAttrString(gc, "set_debug");
 
 	probe(get, set);
-	if (get)
-		py.Py_DecRef(get);
-	if (set)
-		py.Py_DecRef(set);
+	py.Py_DecRef(get);
+	py.Py_DecRef(set);
 	if (able)
 		gcs_edges_probe_gil();
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.PyErr_Clear();
 }
 
 int gcs_capture_begin(void)

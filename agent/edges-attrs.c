@@ -327,10 +327,8 @@ static bool attribute_is(PyObject *o, const char *attribute, const void *expecte
 	PyObject *value = py.PyObject_GetAttrString(o, attribute);
 	bool same = value && value == expected;
 
-	if (value)
-		py.Py_DecRef(value);
-	else
-		py.PyErr_Clear();
+	py.Py_DecRef(value);
+	py.PyErr_Clear();
 	return same;
 }
 
@@ -404,12 +402,9 @@ static bool managed_agrees(PyObject *type, PyObject *obj)
 	ok = ok && dict && gcs_instance_dict_gil(obj) == dict && named(obj, a, ".name") &&
 	     !py.PyObject_SetAttrString(obj, "loader", a) && !py.PyObject_SetAttrString(obj, "origin", b) &&
 	     named(obj, b, ".origin");
-	if (dict)
-		py.Py_DecRef(dict);
-	if (a)
-		py.Py_DecRef(a);
-	if (b)
-		py.Py_DecRef(b);
+	py.Py_DecRef(dict);
+	py.Py_DecRef(a);
+	py.Py_DecRef(b);
 	return ok;
 }
 
@@ -419,8 +414,7 @@ static PyObject *plain_instance(PyObject *type)
 	PyObject *new = py.PyObject_GetAttrString(py.PyBaseObject_Type, "__new__");
 	PyObject *obj = new ? py.PyObject_CallFunctionObjArgs(new, type, NULL) : NULL;
 
-	if (new)
-		py.Py_DecRef(new);
+	py.Py_DecRef(new);
 	return obj;
 }
 
@@ -434,14 +428,10 @@ static void learn_from_samples(PyObject *type)
 	gcs_attrs_learn_gil(py._PyWeakref_RefType, weakref, "__callback__");
 	gcs_attrs_learn_gil(py.PyCFunction_Type, bound, "__self__");
 	gcs_attrs_learn_gil(py.PyCell_Type, cell, "cell_contents");
-	if (cell)
-		py.Py_DecRef(cell);
-	if (weakref)
-		py.Py_DecRef(weakref);
-	if (bound)
-		py.Py_DecRef(bound);
-	if (list)
-		py.Py_DecRef(list);
+	py.Py_DecRef(cell);
+	py.Py_DecRef(weakref);
+	py.Py_DecRef(bound);
+	py.Py_DecRef(list);
 }
 
 void gcs_attrs_probe_gil(void)
@@ -459,10 +449,7 @@ void gcs_attrs_probe_gil(void)
 		gcs_disable("edge_names", "the members of a type do not verify");
 	else if (!at.managed || !at.dictoffset)
 		gcs_disable("attribute_names", "the attributes of an instance do not verify");
-	if (obj)
-		py.Py_DecRef(obj);
-	if (type)
-		py.Py_DecRef(type);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(obj);
+	py.Py_DecRef(type);
+	py.PyErr_Clear();
 }

@@ -384,7 +384,7 @@ static bool learn_traceback(const struct gcs_samples *s)
 		gcs_attrs_learn_gil(py.PyFrame_Type, frame, "f_back");
 		ok = has_objects() || find_in_frame(frame, s->a);
 	}
-	gcs_drop(next);
+	py.Py_DecRef(next);
 	return ok;
 }
 
@@ -410,6 +410,5 @@ void gcs_frames_probe_gil(void)
 	if (why)
 		gcs_disable("local_names", "%s", why);
 	gcs_samples_drop_gil(&s);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.PyErr_Clear();
 }

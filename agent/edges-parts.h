@@ -117,7 +117,6 @@ void gcs_samples_exception_gil(const struct gcs_samples *s);
  */
 uint16_t gcs_find_word(PyObject *o, PyObject *type, bool (*is)(PyObject *, const struct gcs_samples *),
 		       const struct gcs_samples *s);
-void gcs_drop(PyObject *o); /* may be NULL */
 
 /* ---- edges-frames.c ---- */
 

@@ -19,17 +19,9 @@ static PyObject *evaluate(const char *source)
 
 	if (code && globals && !py.PyDict_SetItemString(globals, "__builtins__", py.PyEval_GetBuiltins()))
 		result = py.PyEval_EvalCode(code, globals, globals);
-	if (code)
-		py.Py_DecRef(code);
-	if (globals)
-		py.Py_DecRef(globals);
+	py.Py_DecRef(code);
+	py.Py_DecRef(globals);
 	return result;
-}
-
-void gcs_drop(PyObject *o)
-{
-	if (o)
-		py.Py_DecRef(o);
 }
 
 static PyObject *call(PyObject *callable, PyObject *arg)
@@ -42,10 +34,9 @@ static void do_method(PyObject *o, const char *name)
 {
 	PyObject *method = py.PyObject_GetAttrString(o, name);
 
-	gcs_drop(method ? py.PyObject_CallObject(method, NULL) : NULL);
-	gcs_drop(method);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(method ? py.PyObject_CallObject(method, NULL) : NULL);
+	py.Py_DecRef(method);
+	py.PyErr_Clear();
 }
 
 /* close() would do in most versions, but leaves the frame as it is in 3.13.0. */
@@ -59,11 +50,11 @@ static PyObject *failure(PyObject *arg)
 {
 	PyObject *failer = evaluate(FAILER), *error[3] = {NULL, NULL, NULL};
 
-	gcs_drop(call(failer, arg));
+	py.Py_DecRef(call(failer, arg));
 	py.PyErr_Fetch(&error[0], &error[1], &error[2]);
-	gcs_drop(failer);
-	gcs_drop(error[0]);
-	gcs_drop(error[1]);
+	py.Py_DecRef(failer);
+	py.Py_DecRef(error[0]);
+	py.Py_DecRef(error[1]);
 	return error[2];
 }
 
@@ -74,7 +65,7 @@ bool gcs_samples_make_gil(struct gcs_samples *s)
 	s->a = py.PyList_New(0);
 	s->cell = py.PyList_New(0);
 	s->function = s->a && s->cell ? call(maker, s->cell) : NULL;
-	gcs_drop(maker);
+	py.Py_DecRef(maker);
 	if (!s->function)
 		return false;
 	s->created = call(s->function, s->a);
@@ -92,14 +83,14 @@ bool gcs_samples_make_gil(struct gcs_samples *s)
 
 void gcs_samples_drop_gil(struct gcs_samples *s)
 {
-	gcs_drop(s->traceback);
-	gcs_drop(s->ended_too);
-	gcs_drop(s->ended);
-	gcs_drop(s->suspended);
-	gcs_drop(s->created);
-	gcs_drop(s->function);
-	gcs_drop(s->cell);
-	gcs_drop(s->a);
+	py.Py_DecRef(s->traceback);
+	py.Py_DecRef(s->ended_too);
+	py.Py_DecRef(s->ended);
+	py.Py_DecRef(s->suspended);
+	py.Py_DecRef(s->created);
+	py.Py_DecRef(s->function);
+	py.Py_DecRef(s->cell);
+	py.Py_DecRef(s->a);
 }
 
 uint16_t gcs_find_word(PyObject *o, PyObject *type, bool (*is)(PyObject *, const struct gcs_samples *),
@@ -153,8 +144,8 @@ bool gcs_samples_function_gil(struct gcs_samples *s)
 	if (py.minor >= 14) /* before, it would be but an attribute in its dict */
 		learn_settable(s->function, "__annotate__", callable);
 	gcs_attrs_learn_gil(py.PyGen_Type, s->created, "__qualname__");
-	gcs_drop(annotations);
-	gcs_drop(callable);
+	py.Py_DecRef(annotations);
+	py.Py_DecRef(callable);
 	return s->code != NULL;
 }
 
@@ -173,7 +164,7 @@ void gcs_samples_exception_gil(const struct gcs_samples *s)
 		gcs_attrs_learn_gil(base, e, "__context__");
 		gcs_attrs_learn_gil(base, e, "args");
 	}
-	gcs_drop(e);
-	gcs_drop(cause);
-	gcs_drop(context);
+	py.Py_DecRef(e);
+	py.Py_DecRef(cause);
+	py.Py_DecRef(context);
 }

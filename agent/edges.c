@@ -300,12 +300,9 @@ static bool containers_agree(void)
 		     gcs_tuple_items(tuple)[0] == item &&
 		     ((PyObject **)gcs_load_ptr(list, LIST_ITEMS))[1] == item;
 	}
-	if (list)
-		py.Py_DecRef(list);
-	if (tuple)
-		py.Py_DecRef(tuple);
-	if (item)
-		py.Py_DecRef(item);
+	py.Py_DecRef(list);
+	py.Py_DecRef(tuple);
+	py.Py_DecRef(item);
 	return ok;
 }
 
@@ -314,8 +311,7 @@ static void *dealloc_of_classes(void)
 	PyObject *type = gcs_some_heap_type_gil();
 	void *dealloc = type ? gcs_type_word(type, GCS_TP_DEALLOC) : NULL;
 
-	if (type)
-		py.Py_DecRef(type);
+	py.Py_DecRef(type);
 	return dealloc;
 }
 

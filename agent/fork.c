@@ -254,12 +254,10 @@ static int register_fork_hooks(void)
 	}
 	if (all)
 		r = py.PyObject_Call(reg, none_args, hooks_by_name);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.PyErr_Clear();
 	PyObject *const drop[] = {posix, reg, none_args, hooks_by_name, r};
 	for (size_t i = 0; i < sizeof(drop) / sizeof(drop[0]); i++)
-		if (drop[i])
-			py.Py_DecRef(drop[i]);
+		py.Py_DecRef(drop[i]);
 	return r ? 0 : -1;
 }
 
@@ -272,12 +270,10 @@ static int register_at_exit(void)
 
 	if (reg && f)
 		r = py.PyObject_CallFunctionObjArgs(reg, f, NULL);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.PyErr_Clear();
 	PyObject *const drop[] = {atexit, reg, f, r};
 	for (size_t i = 0; i < sizeof(drop) / sizeof(drop[0]); i++)
-		if (drop[i])
-			py.Py_DecRef(drop[i]);
+		py.Py_DecRef(drop[i]);
 	return r ? 0 : -1;
 }
 

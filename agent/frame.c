@@ -85,10 +85,8 @@ static bool find_filename(void)
 			at.filename = (uint16_t)off;
 			break;
 		}
-	if (name)
-		py.Py_DecRef(name);
-	else
-		py.PyErr_Clear();
+	py.Py_DecRef(name);
+	py.PyErr_Clear();
 	return at.filename != 0;
 }
 
@@ -174,14 +172,10 @@ void gcs_frame_probe_gil(void)
 		py.PyErr_Clear();
 	if (probe_failure)
 		gcs_disable("collection_line", "%s", probe_failure);
-	if (result)
-		py.Py_DecRef(result);
-	if (globals)
-		py.Py_DecRef(globals);
-	if (probe)
-		py.Py_DecRef(probe);
-	if (probe_code)
-		py.Py_DecRef(probe_code);
+	py.Py_DecRef(result);
+	py.Py_DecRef(globals);
+	py.Py_DecRef(probe);
+	py.Py_DecRef(probe_code);
 	probe_code = NULL;
 }
 

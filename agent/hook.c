@@ -165,10 +165,8 @@ static void read_baseline(void)
 				__atomic_store_n(to[i], (uint64_t)py.PyLong_AsLong(v), RELAXED);
 		}
 	}
-	if (list)
-		py.Py_DecRef(list);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(list);
+	py.PyErr_Clear();
 }
 
 int gcs_hook_install_gil(PyObject *gc)

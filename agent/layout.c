@@ -39,8 +39,7 @@ static long take_long(PyObject *o)
 		v = py.PyLong_AsLong(o);
 		py.Py_DecRef(o);
 	}
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.PyErr_Clear();
 	return v;
 }
 
@@ -66,8 +65,7 @@ static bool type_fields_agree(PyObject *type, const char *name)
 	PyObject *mro = py.PyObject_GetAttrString(type, "__mro__");
 	bool same_mro = mro == gcs_load_ptr(type, gcs_layout.tp_mro);
 
-	if (mro)
-		py.Py_DecRef(mro);
+	py.Py_DecRef(mro);
 	return !strcmp(tp_name, name) && same_mro &&
 	       (long)(intptr_t)gcs_load_ptr(type, gcs_layout.tp_basicsize) ==
 		       attr_long(type, "__basicsize__") &&
@@ -105,12 +103,9 @@ static uint16_t find_qualname(PyObject *heap_type, long type_size)
 			found = off + 16;
 			break;
 		}
-	if (name)
-		py.Py_DecRef(name);
-	if (qualname)
-		py.Py_DecRef(qualname);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(name);
+	py.Py_DecRef(qualname);
+	py.PyErr_Clear();
 	return found;
 }
 
@@ -121,10 +116,8 @@ static bool heap_type_agrees(PyObject *heap_type)
 	bool ok = dict && gcs_type_of(dict) == py.PyDict_Type && module &&
 		  py.PyDict_GetItemWithError(dict, name_module) == module;
 
-	if (module)
-		py.Py_DecRef(module);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(module);
+	py.PyErr_Clear();
 	return ok;
 }
 
@@ -234,8 +227,7 @@ static const char *text_of(PyObject *o)
 
 	if (o && gcs_type_of(o) == py.PyUnicode_Type)
 		s = py.PyUnicode_AsUTF8AndSize(o, NULL);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear(); /* lone surrogates */
+	py.PyErr_Clear(); /* lone surrogates */
 	return s;
 }
 
@@ -272,8 +264,7 @@ static bool names_of(PyObject *type, PyObject **module, PyObject **qualname)
 	}
 	*module = py.PyType_GetModuleName(type);
 	*qualname = py.PyType_GetQualName(type);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.PyErr_Clear();
 	return true;
 }
 
@@ -362,8 +353,7 @@ static bool container_agrees(PyObject *getsizeof, PyObject *o, void (*add)(PyObj
 			ok = size_agrees(getsizeof, o);
 		add(o, i);
 	}
-	if (o)
-		py.Py_DecRef(o);
+	py.Py_DecRef(o);
 	return ok;
 }
 
@@ -455,12 +445,9 @@ static bool read_three(PyObject *gc, const char *function, long out[GCS_GENERATI
 
 	for (int i = 0; t && i < GCS_GENERATIONS; i++)
 		out[i] = py.PyLong_AsLong(py.PyTuple_GetItem(t, i));
-	if (t)
-		py.Py_DecRef(t);
-	if (f)
-		py.Py_DecRef(f);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(t);
+	py.Py_DecRef(f);
+	py.PyErr_Clear();
 	return t != NULL;
 }
 
@@ -481,10 +468,8 @@ static long api_length(PyObject *get_objects, long generation)
 	long n = r ? (long)py.PyList_Size(r) : -1;
 
 	py.Py_DecRef(which);
-	if (r)
-		py.Py_DecRef(r);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(r);
+	py.PyErr_Clear();
 	return n;
 }
 
@@ -511,8 +496,7 @@ static bool lengths_agree(PyObject *gc)
 	if (ok && older + oldest < VERIFY_MAX)
 		ok = close_to(older + oldest,
 			      api_length(get_objects, 1) + api_length(get_objects, 2));
-	if (get_objects)
-		py.Py_DecRef(get_objects);
+	py.Py_DecRef(get_objects);
 	return ok;
 }
 
@@ -586,12 +570,9 @@ static const int *find_collecting(PyObject *gc, uintptr_t from, size_t size)
 		p = find_words(from, size, (uintptr_t)garbage, (uintptr_t)callbacks);
 	if (p)
 		found = (const int *)(p - 8);
-	if (garbage)
-		py.Py_DecRef(garbage);
-	if (callbacks)
-		py.Py_DecRef(callbacks);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(garbage);
+	py.Py_DecRef(callbacks);
+	py.PyErr_Clear();
 	return found && (*found == 0 || *found == 1) ? found : NULL;
 }
 

@@ -196,7 +196,7 @@ static void refuse(int fd, bool full)
 }
 
 /* False: memory did not suffice for the line added last, and what there is of it is taken back. */
-static bool is_whole(struct gcs_client *c)
+static bool settle_line(struct gcs_client *c)
 {
 	size_t n = c->out.len;
 
@@ -212,10 +212,10 @@ static bool is_whole(struct gcs_client *c)
 /* An answer that memory did not suffice for is an error instead; a client that has no room for that either must go. */
 static void mend_answer(struct gcs_client *c)
 {
-	if (is_whole(c))
+	if (settle_line(c))
 		return;
 	gcs_answer_no_memory(&c->out);
-	c->doomed |= !is_whole(c);
+	c->doomed |= !settle_line(c);
 }
 
 static void accept_client(void)
@@ -245,7 +245,7 @@ static void accept_client(void)
 	gcs_buf_init(&c->out);
 	server.client[i] = c;
 	gcs_answer_hello(&c->out);
-	c->doomed = !is_whole(c);
+	c->doomed = !settle_line(c);
 	recount();
 }
 
@@ -281,7 +281,7 @@ static void tell_losses(struct gcs_client *c)
 	gcs_json_u64(&j, "count", c->lost);
 	gcs_json_object_end(&j);
 	gcs_buf_str(&c->out, "\n");
-	if (is_whole(c))
+	if (settle_line(c))
 		c->lost = 0;
 }
 
@@ -295,7 +295,7 @@ void gcs_server_publish(unsigned topic, const char *line, size_t n)
 		tell_losses(c);
 		if (line && unsent(c) + n <= GCS_QUEUE_EVENTS) {
 			gcs_buf_add(&c->out, line, n);
-			if (is_whole(c))
+			if (settle_line(c))
 				continue;
 		}
 		c->lost++;
@@ -346,7 +346,7 @@ static void take_requests(struct gcs_client *c)
 				return;
 		} else if (c->in_len >= GCS_REQUEST_MAX) {
 			gcs_answer_error(&c->out, GCS_ERR_TOO_LONG, "a request has at most 4096 bytes");
-			is_whole(c);
+			settle_line(c);
 			c->doomed = true;
 		} else if (c->input_over && c->in_len) {
 			if (!take_request(c, c->in_len, c->in_len)) /* a last line without its end */

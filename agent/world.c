@@ -53,10 +53,8 @@ static uint64_t count_frozen(void)
 	PyObject *r = py.PyObject_CallObject(get_freeze_count, NULL);
 	long n = r ? py.PyLong_AsLong(r) : 0;
 
-	if (r)
-		py.Py_DecRef(r);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(r);
+	py.PyErr_Clear();
 	return n > 0 ? (uint64_t)n : 0;
 }
 
@@ -101,12 +99,9 @@ static long api_length(PyObject *gc)
 	PyObject *list = get_objects ? py.PyObject_CallObject(get_objects, NULL) : NULL;
 	long n = list ? (long)py.PyList_Size(list) : -1;
 
-	if (list)
-		py.Py_DecRef(list);
-	if (get_objects)
-		py.Py_DecRef(get_objects);
-	if (py.PyErr_Occurred())
-		py.PyErr_Clear();
+	py.Py_DecRef(list);
+	py.Py_DecRef(get_objects);
+	py.PyErr_Clear();
 	return n;
 }
 
