@@ -63,6 +63,16 @@ int64_t gcs_budget_credit(struct gcs_budget *b, int64_t now_ns)
 	return b->credit_ns + inflow(b, now_ns);
 }
 
+int64_t gcs_budget_take(struct gcs_budget *b, int64_t now_ns, int64_t wanted_ns)
+{
+	int64_t credit = gcs_budget_credit(b, now_ns), taken = wanted_ns < credit ? wanted_ns : credit;
+
+	if (taken <= 0)
+		return 0;
+	gcs_budget_spend(b, now_ns, taken);
+	return taken;
+}
+
 int64_t gcs_budget_wait(struct gcs_budget *b, int64_t now_ns)
 {
 	int64_t credit = gcs_budget_credit(b, now_ns);

@@ -19,6 +19,8 @@ struct gcs_budget {
 
 void gcs_budget_init(struct gcs_budget *b, double percent, int64_t now_ns); /* starts with 1 s of filling */
 void gcs_budget_spend(struct gcs_budget *b, int64_t now_ns, int64_t held_ns);
+/* Spends as much of it as there is; returns that. */
+int64_t gcs_budget_take(struct gcs_budget *b, int64_t now_ns, int64_t wanted_ns);
 /* Nanoseconds that may be held now; negative: overdrawn. */
 int64_t gcs_budget_credit(struct gcs_budget *b, int64_t now_ns);
 /* Nanoseconds until a background hold may begin: 0 when it may now. */

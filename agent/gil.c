@@ -23,6 +23,7 @@ void gcs_gil_init(double budget_percent)
 {
 	memset(&gcs_gil, 0, sizeof(gcs_gil));
 	gcs_budget_init(&gcs_gil.budget, budget_percent, gcs_now_ns());
+	gcs_budget_init(&gcs_gil.charges, budget_percent / 2, gcs_now_ns());
 }
 
 void gcs_gil_forget(void)
@@ -113,9 +114,11 @@ void gcs_gil_stopped_world(uint64_t ns)
 
 void gcs_gil_charge(uint64_t ns)
 {
+	int64_t now = gcs_now_ns();
+
 	gcs_gil.held_ns += ns;
 	gcs_gil.cpu_ns += ns;
-	gcs_budget_spend(&gcs_gil.budget, gcs_now_ns(), (int64_t)ns);
+	gcs_budget_spend(&gcs_gil.budget, now, gcs_budget_take(&gcs_gil.charges, now, (int64_t)ns));
 }
 
 static void wait_until_outside(void)

@@ -20,6 +20,7 @@
 
 struct gcs_gil_stats { /* the agent's thread's */
 	struct gcs_budget budget;
+	struct gcs_budget charges; /* the half of it that charges may take */
 	struct gcs_hist hold;
 	uint64_t held_ns, cpu_ns;
 	uint64_t max_cpu_ns;
@@ -41,7 +42,10 @@ void gcs_gil_drop(void);
  * that, or its CPU time when that is longer, is what it counts for.
  */
 void gcs_gil_stopped_world(uint64_t ns);
-/* Charges time that others spent with the GIL for us (the callback). */
+/*
+ * Charges time that others spent with the GIL for us (the callback). That cannot wait, so what is more than half of the
+ * budget (GCSCOPE_CYCLES=all where much is freed) is counted but not paid back: the census would never run again.
+ */
 void gcs_gil_charge(uint64_t ns);
 
 /* Around a fork that Python does not know of; any thread. */

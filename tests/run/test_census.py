@@ -255,6 +255,25 @@ def test_budget_is_kept(few_pythons, target):
     assert last["census"]["count"] > first["census"]["count"]
 
 
+def test_captures_leave_the_census_its_share(few_pythons, target):
+    """Where each of many collections is captured that takes far more than the budget: half of it stays the census's."""
+    t = target(few_pythons, "", GCSCOPE_INTERVAL="0.05", GCSCOPE_CYCLES="all")
+    t.exec("""
+import threading
+class Knot:
+    pass
+def churn():
+    while True:
+        k = Knot()
+        k.me = k
+threading.Thread(target=churn, daemon=True).start()""")
+    wait_until(lambda: t.ask("stat")["agent"]["gil_held_ns"] > 500000000, timeout=60)
+    first = t.ask("stat")["agent"]
+    # A second of filling, 10 ms, and its interest are used up by far.
+    assert first["gil_held_ns"] / 1e9 > .02 * first["uptime_s"] + .1, first
+    wait_until(lambda: t.ask("stat")["agent"]["census"]["count"] >= first["census"]["count"] + 3, timeout=30)
+
+
 def private_kib(pid):
     """What is pid's alone: written pages, and (Private_Clean) those that the kernel copied without a write."""
     with open("/proc/%d/smaps_rollup" % pid) as f:

@@ -125,6 +125,24 @@ static void credit(void **state)
 	assert_int_equal(gcs_budget_credit(&b, 3600 * S), 100 * MS);
 }
 
+/* What cannot wait takes what there is, however much it would need: no debt. */
+static void taking(void **state)
+{
+	struct gcs_budget b;
+
+	(void)state;
+	gcs_budget_init(&b, 1, 0);
+	assert_int_equal(gcs_budget_take(&b, 0, 4 * MS), 4 * MS);
+	assert_int_equal(gcs_budget_take(&b, 0, 50 * MS), 6 * MS);
+	assert_int_equal(gcs_budget_take(&b, 0, 50 * MS), 0);
+	assert_int_equal(gcs_budget_take(&b, 0, -50 * MS), 0);
+	assert_int_equal(gcs_budget_credit(&b, 0), 0);
+	assert_int_equal(gcs_budget_take(&b, S, 50 * MS), 10 * MS);
+	gcs_budget_spend(&b, S, 20 * MS);
+	assert_int_equal(gcs_budget_take(&b, S, 1), 0);
+	assert_int_equal(gcs_budget_credit(&b, S), -20 * MS);
+}
+
 static void strange_clocks(void **state)
 {
 	struct gcs_budget b;
@@ -148,7 +166,7 @@ int main(void)
 		cmocka_unit_test(begins_with_a_second), cmocka_unit_test(debts_are_paid),
 		cmocka_unit_test(idleness_is_capped),   cmocka_unit_test(share_is_kept),
 		cmocka_unit_test(small_holds),          cmocka_unit_test(strange_clocks),
-		cmocka_unit_test(credit),
+		cmocka_unit_test(credit),               cmocka_unit_test(taking),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
