@@ -208,6 +208,12 @@ def kill(pid, sig=signal.SIGKILL):
         pass
 
 
+def stop(pid):
+    """SIGSTOP, and until each of its threads has stopped: its main thread must run for that."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: all(state_of(int(task)) == "T" for task in os.listdir("/proc/%d/task" % pid)))
+
+
 @pytest.fixture
 def sockdir():
     """A private socket directory; its path is short, since sun_path holds 108 bytes."""

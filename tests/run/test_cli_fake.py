@@ -22,7 +22,7 @@ import unicodedata
 
 import pytest
 
-from conftest import FAKE, SLOW
+from conftest import FAKE, SLOW, stop
 from fake_agent import NASTY
 
 TIMEOUT = 20 * SLOW
@@ -179,7 +179,7 @@ def test_random_shapes(peer, run, gcscope, place, seed):
 def test_stopped_target(peer, run):
     p = peer("good")
     q = peer("good")
-    os.kill(p.pid, signal.SIGSTOP)
+    stop(p.pid)
     began = time.monotonic()
     assert "stopped" in failed_cleanly(run("stat", p.pid))
     assert "stopped" in failed_cleanly(run("log", p.pid))

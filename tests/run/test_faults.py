@@ -182,7 +182,6 @@ def test_memory_runs_out_and_comes_back(few_pythons, faults, target, tmp_path):
         during = t.ask("stat")["agent"]
         assert during["history"]["dropped_types"] and during["memory_bytes"] == before["memory_bytes"], during
         out.unlink()
-        assert t.ask("census", cached=1)["unnamed"] > 1000
         wait_until(lambda: not t.ask("census")["unnamed"], what="a census of all types")
         assert len(t.ask("census")["types"]) > 3000
         assert few_pythons.free_threaded or t.ask("cycles")["cycles"]

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from conftest import connect, environment, is_gone, kill, run_program, socket_path, wait_until
+from conftest import connect, environment, is_gone, kill, run_program, socket_path, stop, wait_until
 
 EXITS = ["pass", "import os; os._exit(3)", "import sys; sys.exit(4)", "import time; time.sleep(.01)",
          "import threading; threading.Thread(target=lambda: [[] for _ in range(10000)]).start()",
@@ -166,7 +166,7 @@ def test_ps_removes_only_stale_sockets(one_python, target, cli, sockdir):
 def test_stopped_target(few_pythons, target, cli):
     """A target under SIGSTOP: ps shows what is known and does not hang; commands time out with exit 1."""
     t = target(few_pythons)
-    os.kill(t.pid, signal.SIGSTOP)
+    stop(t.pid)
     try:
         done = cli("ps", "-t", "2", timeout=15)
         assert done.status == 0 and str(t.pid).encode() in done.stdout, done

@@ -18,7 +18,7 @@ import time
 
 import pytest
 
-from conftest import environment, kill, wait_until
+from conftest import environment, kill, stop, wait_until
 
 APP = '''
 class Shown: pass
@@ -222,7 +222,7 @@ def test_target_stops_answering(one_python, target, screen):
     t = target(one_python, APP, GCSCOPE_INTERVAL="0.1")
     s = screen("-i", "0.1", t.pid)
     s.until(rb"__main__\.Shown")
-    os.kill(t.pid, signal.SIGSTOP)
+    stop(t.pid)
     try:
         s.read(.5)
         s.keys("q")
