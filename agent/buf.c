@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * See buf.h. One byte more than `len` is always reserved, for a NUL that is not counted: vsnprintf()
- * writes one anyway, and a debugger likes it.
+ * See buf.h. One byte more than `len` is always reserved, for a NUL that is not counted:
+ * a debugger likes it.
  */
 #include "buf.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "mem.h"
@@ -75,37 +73,4 @@ void gcs_buf_add(struct gcs_buf *b, const void *data, size_t n)
 void gcs_buf_str(struct gcs_buf *b, const char *s)
 {
 	gcs_buf_add(b, s, strlen(s));
-}
-
-void gcs_buf_printf(struct gcs_buf *b, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	if (!reserve(b, 0))
-		return;
-	va_start(ap, fmt);
-	n = vsnprintf(b->data + b->len, b->cap - b->len, fmt, ap);
-	va_end(ap);
-	if (n >= 0 && (size_t)n >= b->cap - b->len && reserve(b, (size_t)n)) {
-		va_start(ap, fmt);
-		n = vsnprintf(b->data + b->len, b->cap - b->len, fmt, ap);
-		va_end(ap);
-	}
-	if (n < 0)
-		b->failed = true;
-	if (!b->failed)
-		b->len += (size_t)n;
-	b->data[b->len] = '\0';
-}
-
-void gcs_buf_consume(struct gcs_buf *b, size_t n)
-{
-	if (!n)
-		return;
-	if (n > b->len)
-		n = b->len;
-	b->len -= n;
-	if (b->data)
-		memmove(b->data, b->data + n, b->len + 1);
 }

@@ -22,7 +22,5 @@ void gcs_buf_fini(struct gcs_buf *b);
 void gcs_buf_clear(struct gcs_buf *b);                          /* keeps the memory, resets failed */
 void gcs_buf_add(struct gcs_buf *b, const void *data, size_t n);
 void gcs_buf_str(struct gcs_buf *b, const char *s);
-void gcs_buf_printf(struct gcs_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void gcs_buf_consume(struct gcs_buf *b, size_t n);              /* drops the first n bytes */
 
 #endif
