@@ -19,12 +19,6 @@
 #define DEBUG_STATS 1
 #define DEBUG_SAVEALL 32
 
-/* Of PyType_GetSlot(). */
-#define SLOT_CLEAR 51
-#define SLOT_DEL 53
-#define SLOT_IS_GC 61
-#define SLOT_TRAVERSE 71
-
 /*
  * GCSCOPE_CYCLES=on: what an object's analysis takes at first, before it is known; a pause grows by this part, or
  * by LEAST_NS; and in a sample of less than SAMPLE an object stands for so many passed over at most.
@@ -102,18 +96,6 @@ static const int *find_debug_flags(PyObject *get, PyObject *set)
 	return found;
 }
 
-static bool slots_hold(void)
-{
-	PyObject *t = gcs_some_heap_type_gil();
-	bool ok = t && gcs_load_ptr(t, GCS_SLOT_TRAVERSE) == py.PyType_GetSlot(t, SLOT_TRAVERSE) &&
-		  gcs_load_ptr(t, GCS_SLOT_CLEAR) == py.PyType_GetSlot(t, SLOT_CLEAR) &&
-		  gcs_load_ptr(t, GCS_SLOT_IS_GC) == py.PyType_GetSlot(t, SLOT_IS_GC) &&
-		  gcs_load_ptr(t, GCS_SLOT_DEL) == py.PyType_GetSlot(t, SLOT_DEL);
-
-	py.Py_DecRef(t);
-	return ok;
-}
-
 static void found(struct gcs_gc_head *garbage, struct gcs_gc_head *legacy);
 
 static void probe(PyObject *get, PyObject *set)
@@ -126,7 +108,7 @@ static void probe(PyObject *get, PyObject *set)
 		gcs_disable("cycles", "the incremental collector of 3.14.0 to 3.14.4 is not supported");
 	else if (!get || !set || !(debug_flags = find_debug_flags(get, set)))
 		gcs_disable("cycles", "the collector's debug flags were not found");
-	else if (!slots_hold())
+	else if (!gcs_layout.slots)
 		gcs_disable("cycles", "the slots of a type do not verify");
 	else if (!gcs_decoy_make_gil(found))
 		gcs_disable("cycles", "no memory");

@@ -512,6 +512,13 @@ void gcs_census_take(struct gcs_census_result *out)
 	set_state(IDLE);
 }
 
+int32_t gcs_census_id_gil(const PyObject *type)
+{
+	const struct gcs_type_entry *e = gcs_types_hit_hot(&census.types, type);
+
+	return e ? e->id : GCS_TYPE_UNNAMED;
+}
+
 void gcs_census_welcome(int64_t from_ns, uint64_t expected_ns)
 {
 	__atomic_store_n(&census.expected_ns, expected_ns, __ATOMIC_RELAXED);

@@ -66,6 +66,9 @@ bool gcs_census_start(void);
 enum gcs_census_step gcs_census_slice_gil(void);
 void gcs_census_held(uint64_t wall_ns, uint64_t cpu_ns);
 
+/* The id in the series of a type that the last census met; negative: none. With the GIL. */
+int32_t gcs_census_id_gil(const PyObject *type);
+
 /* When ready: moves the counts into the series (one begin..end) and tells the totals. */
 void gcs_census_take(struct gcs_census_result *out);
 

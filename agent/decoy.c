@@ -26,7 +26,6 @@ enum {
 
 #define STATIC_BUILTIN (1u << 1)
 #define BASETYPE (1u << 10)
-#define HAVE_GC (1u << 14)
 #define VALID_VERSION_TAG (1u << 19)
 
 /*
@@ -125,7 +124,7 @@ static bool make_witness(void)
 		t[REFCOUNT] = 1u << 30; /* later it is immortal, as the original */
 	t[NAME] = (uintptr_t) "gcscope.witness";
 	t[BASICSIZE] = sizeof(witness) - sizeof(witness.head);
-	t[FLAGS] = (t[FLAGS] & ~(uintptr_t)(STATIC_BUILTIN | BASETYPE | VALID_VERSION_TAG)) | HAVE_GC;
+	t[FLAGS] = (t[FLAGS] & ~(uintptr_t)(STATIC_BUILTIN | BASETYPE | VALID_VERSION_TAG)) | GCS_HAVE_GC;
 	t[TRAVERSE] = (uintptr_t)traverse;
 	t[BASE] = (uintptr_t)py.PyBaseObject_Type;
 	t[DICT] = (uintptr_t)dict;

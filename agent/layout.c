@@ -14,7 +14,6 @@
 /* Py_TPFLAGS_*: part of the stable ABI, except the two of the pre-header (3.11+, unused before). */
 #define TPFLAG_PREHEADER ((1ul << 3) | (1ul << 4))
 #define TPFLAG_HEAPTYPE (1ul << 9)
-#define TPFLAG_HAVE_GC (1ul << 14)
 #define TPFLAG_VALID_VERSION_TAG (1ul << 19)
 #define TPFLAG_LONG_SUBCLASS (1ul << 24)
 #define TPFLAG_LIST_SUBCLASS (1ul << 25)
@@ -315,7 +314,7 @@ void gcs_type_shape_gil(PyObject *type, struct gcs_type_shape *out)
 	uint32_t item = (uint32_t)(uintptr_t)gcs_load_ptr(type, l->tp_itemsize);
 
 	*out = (struct gcs_type_shape){.basic = (uint32_t)(uintptr_t)gcs_load_ptr(type, l->tp_basicsize)};
-	if ((flags & TPFLAG_HAVE_GC) && !py.free_threaded)
+	if ((flags & GCS_HAVE_GC) && !py.free_threaded)
 		out->basic += sizeof(struct gcs_gc_head);
 	if (flags & TPFLAG_PREHEADER)
 		out->basic += 16;
@@ -676,6 +675,21 @@ bool gcs_layout_note_immortalize(void)
 	return true;
 }
 
+/* Of PyType_GetSlot(). */
+enum { SLOT_CLEAR = 51, SLOT_DEL = 53, SLOT_IS_GC = 61, SLOT_TRAVERSE = 71 };
+
+static bool slots_hold(void)
+{
+	PyObject *t = gcs_some_heap_type_gil();
+	bool ok = t && gcs_load_ptr(t, GCS_SLOT_TRAVERSE) == py.PyType_GetSlot(t, SLOT_TRAVERSE) &&
+		  gcs_load_ptr(t, GCS_SLOT_CLEAR) == py.PyType_GetSlot(t, SLOT_CLEAR) &&
+		  gcs_load_ptr(t, GCS_SLOT_IS_GC) == py.PyType_GetSlot(t, SLOT_IS_GC) &&
+		  gcs_load_ptr(t, GCS_SLOT_DEL) == py.PyType_GetSlot(t, SLOT_DEL);
+
+	py.Py_DecRef(t);
+	return ok;
+}
+
 bool gcs_layout_probe_gil(PyObject *gc)
 {
 	PyObject *list = py.PyList_New(0);
@@ -700,6 +714,7 @@ bool gcs_layout_probe_gil(PyObject *gc)
 		return false;
 	if (why)
 		gcs_disable("gc_lists", "%s", why);
+	gcs_layout.slots = gcs_layout.lists && slots_hold();
 	why = py.free_threaded && gcs_layout.types ? probe_counters(gc) : NULL;
 	if (why)
 		gcs_disable("gc_counters", "%s", why);

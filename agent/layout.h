@@ -69,15 +69,17 @@ struct gcs_type_shape {
 #define GCS_OB_TYPE 8 /* where the type of an object stands in builds with a GIL, hence wherever there are lists */
 #define GCS_OB_TYPE_FREE_THREADED 24
 
-/* Slots of a type in builds with a GIL; verified by gcs_capture_probe_gil(). */
+/* Slots of a type in builds with a GIL. */
 #define GCS_SLOT_TRAVERSE (GCS_OB_TYPE + 176)
 #define GCS_SLOT_CLEAR (GCS_OB_TYPE + 184)
 #define GCS_SLOT_IS_GC (GCS_OB_TYPE + 320)
 #define GCS_SLOT_DEL (GCS_OB_TYPE + 368)
+#define GCS_HAVE_GC (1ul << 14) /* of tp_flags */
 
 struct gcs_layout {
 	bool types;                         /* ob_type, tp_* as below hold */
 	bool lists;                         /* gc lists may be walked */
+	bool slots;                         /* GCS_SLOT_... hold */
 	bool counters;                      /* generation[].threshold and .count hold */
 	bool incremental;                   /* two old spaces: 3.14.0 to 3.14.4, and early releases since */
 	struct gcs_generation *generation;  /* the young one; the others follow */
@@ -119,6 +121,18 @@ static inline PyObject *gcs_type_of(const void *object)
 static inline void *gcs_slot_of(const void *object, uint16_t slot)
 {
 	return gcs_load_ptr(gcs_type_of(object), slot);
+}
+
+/* Has it a PyGC_Head? As CPython's own test: type objects that are not made at run time have none. Where slots hold. */
+static inline bool gcs_has_head(PyObject *o)
+{
+	PyObject *type = gcs_type_of(o);
+	int (*is_gc)(PyObject *);
+
+	if (!(*(const unsigned long *)((const char *)type + gcs_layout.tp_flags) & GCS_HAVE_GC))
+		return false;
+	*(void **)&is_gc = gcs_load_ptr(type, GCS_SLOT_IS_GC);
+	return !is_gc || is_gc(o);
 }
 
 /*

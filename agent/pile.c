@@ -10,7 +10,6 @@
 
 #define KINDS_MAX 512 /* distinct types of one window; of more, the rest is not told apart */
 #define KIND_SLOTS 1024
-#define HAVE_GC (1ul << 14)
 
 /* Scratch for each object of a window: the arrays here and in graph.c, and three edges. */
 #define BYTES_EACH 112
@@ -169,18 +168,9 @@ static void fill(struct gcs_pile *p)
 	}
 }
 
-/* Has it a head? As CPython's own test: type objects that are not made at run time have none. */
 bool gcs_is_garbage(PyObject *o)
 {
-	PyObject *type = gcs_type_of(o);
-	int (*is_gc)(PyObject *);
-
-	if (!(*(const unsigned long *)((const char *)type + gcs_layout.tp_flags) & HAVE_GC))
-		return false;
-	*(void **)&is_gc = gcs_slot_of(o, GCS_SLOT_IS_GC);
-	if (is_gc && !is_gc(o))
-		return false;
-	return head_of(o)->prev & GCS_COLLECTING;
+	return gcs_has_head(o) && head_of(o)->prev & GCS_COLLECTING;
 }
 
 /* The number of an object of this window; DONE; or GCS_NONE, not seen yet. Of garbage only. */
@@ -230,7 +220,7 @@ static void add_untracked(struct visit *v, PyObject *target)
 	if (*(const int64_t *)target != 1)
 		return;
 	type = gcs_type_of(target);
-	if (*(const unsigned long *)((const char *)type + gcs_layout.tp_flags) & HAVE_GC)
+	if (*(const unsigned long *)((const char *)type + gcs_layout.tp_flags) & GCS_HAVE_GC)
 		return;
 	v->pile->held[v->from] += size_of(v->pile, target, kind_of(v->pile, type));
 	if (type == py.PyByteArray_Type) /* ob_alloc follows ob_size */

@@ -509,17 +509,16 @@ static void describe(const struct window *w, const int64_t *full, size_t nfull, 
 	v->by_bytes = k->bytes;
 }
 
-static enum gcs_confidence grade(const struct window *w, const struct gcs_verdict *v, const int64_t *full,
-				 size_t nfull)
+static enum gcs_confidence grade(const struct window *w, struct gcs_verdict *v, const int64_t *full, size_t nfull)
 {
 	int64_t end = end_of(w->k);
-	bool survived = full_since(w, end - (int64_t)(v->span_s * 5e8), full, nfull, false);
 
+	v->survived = full_since(w, end - (int64_t)(v->span_s * 5e8), full, nfull, false) > 0;
 	if (v->samples < GCS_SUSPECT_MIN)
 		return GCS_NO_SUSPECT;
-	if (v->samples < LIKELY_MIN || (!survived && full_since(w, INT64_MIN, full, nfull, true)))
+	if (v->samples < LIKELY_MIN || (!v->survived && full_since(w, INT64_MIN, full, nfull, true)))
 		return GCS_WATCH;
-	if (v->samples < CONFIRMED_MIN || !survived || w->k->bytes)
+	if (v->samples < CONFIRMED_MIN || !v->survived || w->k->bytes)
 		return GCS_LIKELY;
 	return GCS_CONFIRMED;
 }

@@ -30,6 +30,7 @@ struct gcs_verdict {
 	unsigned rising;     /* blocks that rose above their predecessor, plus one */
 	unsigned blocks;
 	unsigned full_collections; /* within the rise */
+	int survived;        /* a full collection in the second half of the rise did not end it */
 	int by_bytes;        /* the count stands still but the bytes rise: one growing container */
 };
 

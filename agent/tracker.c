@@ -10,6 +10,7 @@
 
 #define SUSPECTS_MAX 256
 #define POINTS_MAX 1024 /* of a history, per judgement: the newest */
+#define TRIAL_EVERY 8 /* censuses */
 #define MOVED_WITHIN 128 /* censuses: a type that stood still for so long is no suspect */
 
 struct gcs_tracker {
@@ -51,6 +52,52 @@ static void judge(struct gcs_tracker *t, struct gcs_series *s, int32_t id, const
 	x->verdict = v;
 	x->verdict.growth_per_s = gcs_json_rounded(v.growth_per_s);
 	x->verdict.bytes_per_s = gcs_json_rounded(v.bytes_per_s);
+}
+
+static bool needs_trial(const struct gcs_verdict *v)
+{
+	return v->confidence >= GCS_LIKELY && !v->survived && !v->by_bytes;
+}
+
+/* Is by the newest objects half of the rise or more cyclic garbage, which no full collection has met? */
+static bool is_waiting_for_collection(const struct gcs_suspect *x, const struct gcs_series *s)
+{
+	const struct gcs_verdict *v = &x->verdict;
+	struct gcs_type_now now;
+
+	gcs_series_now(s, x->id, &now);
+	return x->trial.garbage && 2.0 * (double)now.count * x->trial.garbage / x->trial.seen >=
+					  (double)v->min_last - (double)v->min_first;
+}
+
+/* One trial tells of all types. */
+static void try_suspects(struct gcs_tracker *t, size_t censuses)
+{
+	bool due = false, done;
+	size_t i;
+
+	for (i = 0; i < t->n; i++)
+		due |= needs_trial(&t->suspect[i].verdict) &&
+		       (!t->suspect[i].tried_at || censuses - t->suspect[i].tried_at >= TRIAL_EVERY);
+	if (!due || !gcs_trial_possible() || !gcs_gil_take())
+		return;
+	done = gcs_trial_gil();
+	gcs_gil_drop();
+	for (i = 0; done && i < t->n; i++)
+		if (needs_trial(&t->suspect[i].verdict)) {
+			gcs_trial_of(t->suspect[i].id, &t->suspect[i].trial);
+			t->suspect[i].tried_at = censuses;
+		}
+}
+
+static void excuse_garbage(struct gcs_tracker *t, const struct gcs_series *s)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		struct gcs_verdict *v = &t->suspect[i].verdict;
+
+		if (needs_trial(v) && is_waiting_for_collection(&t->suspect[i], s))
+			v->confidence = GCS_WATCH;
+	}
 }
 
 static bool is_builtin(const char *name)
@@ -111,6 +158,8 @@ void gcs_tracker_update(struct gcs_tracker *t, struct gcs_series *s, const int64
 		return;
 	for (int32_t id = 0; id < (int32_t)gcs_series_types(s); id++)
 		judge(t, s, id, full_ns, nfull);
+	try_suspects(t, gcs_series_censuses(s));
+	excuse_garbage(t, s);
 	rank(t, s);
 	tell(t, s);
 }
@@ -155,6 +204,8 @@ void gcs_suspect_write(struct gcs_json *j, const struct gcs_series *s, const str
 	gcs_json_u64(j, "rising", v->rising);
 	gcs_json_u64(j, "blocks", v->blocks);
 	gcs_json_u64(j, "full_collections", v->full_collections);
+	gcs_json_u64(j, "sampled", x->trial.seen);
+	gcs_json_u64(j, "garbage", x->trial.garbage);
 	gcs_json_str(j, "by", v->by_bytes ? "bytes" : "count");
 	gcs_json_object_end(j);
 	gcs_json_null(j, "path");

@@ -30,17 +30,29 @@ static int status(const struct gcs_options *o, const json_t *a)
 	return GCS_EXIT_DONE;
 }
 
+/* What of the objects that were looked at only waits for a full collection: ", 14 of 16 looked at are garbage". */
+static char *garbage(const json_t *row)
+{
+	double n = gcs_fields_num(row, "evidence.garbage");
+	char text[2][GCS_UNIT_MAX];
+
+	if (n < 1)
+		return xstrdup("");
+	return xasprintf(", %s of %s looked at are garbage that no collection has met", gcs_unit_int(text[0], n),
+			 gcs_unit_int(text[1], gcs_fields_num(row, "evidence.sampled")));
+}
+
 /* "40 censuses in 10m00s: least count 10 -> 870, 8 of 8 parts rising, 2 full collections" */
 static char *evidence(const json_t *row)
 {
 	const char *by = gcs_fields_str(row, "evidence.by");
 	bool bytes = by && !strcmp(by, "bytes");
-	char n[6][GCS_UNIT_MAX], span[GCS_UNIT_MAX];
+	char n[6][GCS_UNIT_MAX], span[GCS_UNIT_MAX], *more = garbage(row), *text;
 	double first = gcs_fields_num(row, "evidence.min_first"),
 	       last = gcs_fields_num(row, "evidence.min_last");
 
-	return xasprintf(
-		"%s censuses in %s: least %s %s -> %s, %s of %s parts rising, %s full collections",
+	text = xasprintf(
+		"%s censuses in %s: least %s %s -> %s, %s of %s parts rising, %s full collections%s",
 		gcs_unit_int(n[0], gcs_fields_num(row, "evidence.samples")),
 		gcs_unit_span(span, gcs_fields_num(row, "evidence.span_s")),
 		bytes ? "size" : "count",
@@ -48,7 +60,9 @@ static char *evidence(const json_t *row)
 		bytes ? gcs_unit_bytes(n[2], last, " ") : gcs_unit_int(n[2], last),
 		gcs_unit_int(n[3], gcs_fields_num(row, "evidence.rising")),
 		gcs_unit_int(n[4], gcs_fields_num(row, "evidence.blocks")),
-		gcs_unit_int(n[5], gcs_fields_num(row, "evidence.full_collections")));
+		gcs_unit_int(n[5], gcs_fields_num(row, "evidence.full_collections")), more);
+	free(more);
+	return text;
 }
 
 static void add_row(struct gcs_table *t, const json_t *row)

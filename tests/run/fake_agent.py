@@ -56,7 +56,7 @@ class Model:
             "type": name, "count": n, "bytes": n * 56, "growth_per_s": 9.8, "bytes_per_s": 548.8,
             "confidence": grade, "first_seen": "2026-11-20T07:30:01Z", "fingerprint": "0123456789abcdef",
             "evidence": {"samples": 40, "span_s": 400.0, "min_first": 10, "min_last": 870, "rising": 8,
-                         "blocks": 8, "full_collections": 2, "by": "count"},
+                         "blocks": 8, "full_collections": 2, "sampled": 0, "garbage": 0, "by": "count"},
             "path": None, "sites": None, "advice": None,
         }
 

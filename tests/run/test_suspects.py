@@ -126,6 +126,61 @@ def test_patterns(python, target):
         assert len(changes) == len(set(changes)) and "confirmed" in changes, changes
 
 
+WAITING = '''
+import gc, threading, time
+
+class Part:
+    def __init__(self, whole):
+        self.whole, self.parts = whole, []
+
+class Waits:
+    """It is in use when the young collections come. Its parts do not lead back to it."""
+    def __init__(self):
+        self.callback, self.top = self.done, Part(None)
+        self.top.parts = [Part(self.top) for _ in range(3)]
+    def done(self): pass
+
+class Held(Waits): pass
+class Leak: pass
+
+held, kept, stopped = [], [], threading.Event()
+
+def drive():
+    while not stopped.is_set():
+        w = Waits()
+        gc.collect(1)
+        del w
+        held.append(Held())
+        kept.append(Leak())
+        time.sleep(.02)
+
+gc.disable()
+gc.collect()
+'''
+
+
+@pytest.mark.limit(60)
+def test_garbage_that_waits_for_a_full_collection(python, target):
+    """It grows as a leak does, but is none; what is in cycles too and held by something is one."""
+    t = target(python, WAITING, GCSCOPE_INTERVAL="0.1")
+    with t.connect() as events:
+        events.ask("subscribe", topics="log")
+        base = t.censuses()
+        start(t)
+        wait_until(lambda: t.censuses() >= base + 40, timeout=40, what="40 censuses")
+        rows = {s["type"]: s for s in t.ask("suspects")["suspects"]}
+        t.exec("stopped.set(); thread.join()")
+        events.ask("info")
+        named = {e["type"] for e in events.events if e["event"] == "suspect"}
+    assert {"__main__.Held", "__main__.Leak"} <= named, named
+    assert "__main__.Waits" not in named, rows["__main__.Waits"]
+    assert rows["__main__.Leak"]["evidence"]["garbage"] == 0
+    if not python.free_threaded:  # there each collection is of all objects
+        waits = rows["__main__.Waits"]
+        assert waits["confidence"] == "watch" and waits["evidence"]["garbage"] > 10, waits
+        assert b"garbage that no collection has met" in t.cli("suspects").stdout
+
+
 @pytest.mark.limit(60)
 def test_a_leak_that_ended_is_withdrawn(one_python, target):
     t = target(one_python, PATTERNS, GCSCOPE_INTERVAL="0.05")

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "trial.h"
+
+#include <string.h>
+
+#include "census.h"
+#include "clock.h"
+#include "hook.h"
+#include "layout.h"
+
+#define OLDEST (GCS_GENERATIONS - 1)
+#define MEMBERS_MAX 4096
+#define SLOTS 8192       /* a power of two, twice that */
+#define FANOUT_MAX 512   /* references of one object that are followed; those beyond count as from outside */
+#define CLOCK_EVERY 64
+#define TAKING_NS 100000   /* of CPU time for finding members, and for counting their references: */
+#define COUNTING_NS 150000 /* those that are not reached by then are none */
+#define NO_MEMBER UINT32_MAX
+
+static struct {
+	PyObject *member[MEMBERS_MAX];
+	int32_t id[MEMBERS_MAX];     /* of its type, in the series */
+	uint32_t inner[MEMBERS_MAX]; /* references from members */
+	uint32_t held[MEMBERS_MAX];  /* members held from outside, in the order in which that was found */
+	bool is_held[MEMBERS_MAX];
+	uint16_t slot[SLOTS];        /* by address: member + 1 */
+	uint32_t n, nheld, fanout;
+} t;
+
+static uint32_t refcount(const PyObject *o)
+{
+	return *(const uint32_t *)o; /* from 3.12 on the count is the lower half; immortal ones have a large one */
+}
+
+static uint32_t slot_of(const PyObject *o)
+{
+	uint32_t i = (uint32_t)(((uintptr_t)o >> 4) * 0x9E3779B97F4A7C15ull >> 32) % SLOTS;
+
+	while (t.slot[i] && t.member[t.slot[i] - 1] != o)
+		i = (i + 1) % SLOTS;
+	return i;
+}
+
+static uint32_t find(const PyObject *o)
+{
+	uint32_t i = t.slot[slot_of(o)] - 1u;
+
+	return i < t.n ? i : NO_MEMBER;
+}
+
+static bool is_over(uint32_t steps, int64_t until)
+{
+	return steps % CLOCK_EVERY == 0 && gcs_thread_cpu_ns() > until;
+}
+
+static void take_newest(int64_t until)
+{
+	const struct gcs_gc_head *head = gcs_layout.list[OLDEST], *g = gcs_gc_prev(head);
+
+	memset(t.slot, 0, sizeof(t.slot));
+	for (t.n = 0; t.n < MEMBERS_MAX && g != head && !is_over(t.n, until); g = gcs_gc_prev(g)) {
+		PyObject *o = (PyObject *)(g + 1);
+
+		__builtin_prefetch(gcs_gc_prev(g));
+		t.member[t.n] = o;
+		t.id[t.n] = gcs_census_id_gil(gcs_type_of(o));
+		t.inner[t.n] = 0;
+		t.is_held[t.n] = false;
+		t.slot[slot_of(o)] = (uint16_t)(t.n + 1);
+		t.n++;
+	}
+}
+
+static int count(PyObject *o, void *unused)
+{
+	uint32_t i;
+
+	(void)unused;
+	if (t.fanout++ == FANOUT_MAX)
+		return 1;
+	i = o ? find(o) : NO_MEMBER;
+	if (i != NO_MEMBER)
+		t.inner[i]++;
+	return 0;
+}
+
+static void hold(uint32_t i)
+{
+	if (t.is_held[i])
+		return;
+	t.is_held[i] = true;
+	t.held[t.nheld++] = i;
+}
+
+static int hold_too(PyObject *o, void *unused)
+{
+	uint32_t i;
+
+	(void)unused;
+	if (t.fanout++ == FANOUT_MAX)
+		return 1;
+	i = o ? find(o) : NO_MEMBER;
+	if (i != NO_MEMBER)
+		hold(i);
+	return 0;
+}
+
+/* The same references of an object each time: nothing changes meanwhile. */
+static void traverse(uint32_t i, int (*visit)(PyObject *, void *))
+{
+	int (*tp_traverse)(PyObject *, int (*)(PyObject *, void *), void *);
+
+	*(void **)&tp_traverse = gcs_slot_of(t.member[i], GCS_SLOT_TRAVERSE);
+	t.fanout = 0;
+	if (tp_traverse)
+		tp_traverse(t.member[i], visit, NULL);
+}
+
+bool gcs_trial_possible(void)
+{
+	return gcs_layout.lists && gcs_layout.slots && !gcs_layout.incremental;
+}
+
+bool gcs_trial_gil(void)
+{
+	uint32_t counted;
+	int64_t until;
+
+	if (gcs_hook_collecting())
+		return false;
+	take_newest(gcs_thread_cpu_ns() + TAKING_NS);
+	until = gcs_thread_cpu_ns() + COUNTING_NS;
+	for (counted = 0; counted < t.n && !is_over(counted, until); counted++)
+		traverse(counted, count);
+	t.n = counted; /* no references from the others: what these hold is held from outside */
+	t.nheld = 0;
+	for (uint32_t i = 0; i < t.n; i++)
+		if (refcount(t.member[i]) > t.inner[i])
+			hold(i);
+	for (uint32_t k = 0; k < t.nheld; k++)
+		traverse(t.held[k], hold_too);
+	return true;
+}
+
+void gcs_trial_of(int32_t id, struct gcs_trial *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (uint32_t i = 0; i < t.n; i++) {
+		out->seen += t.id[i] == id;
+		out->garbage += t.id[i] == id && !t.is_held[i];
+	}
+}
