@@ -123,18 +123,6 @@ static inline void *gcs_slot_of(const void *object, uint16_t slot)
 	return gcs_load_ptr(gcs_type_of(object), slot);
 }
 
-/* Has it a PyGC_Head? As CPython's own test: type objects that are not made at run time have none. Where slots hold. */
-static inline bool gcs_has_head(PyObject *o)
-{
-	PyObject *type = gcs_type_of(o);
-	int (*is_gc)(PyObject *);
-
-	if (!(*(const unsigned long *)((const char *)type + gcs_layout.tp_flags) & GCS_HAVE_GC))
-		return false;
-	*(void **)&is_gc = gcs_load_ptr(type, GCS_SLOT_IS_GC);
-	return !is_gc || is_gc(o);
-}
-
 /*
  * A hash of the members of a type (its names, dict, module and mro) that a type born later at the same
  * address would hardly share, and that a renamed type has no more.

@@ -168,9 +168,18 @@ static void fill(struct gcs_pile *p)
 	}
 }
 
+/* Has it a head? As CPython's own test: type objects that are not made at run time have none. */
 bool gcs_is_garbage(PyObject *o)
 {
-	return gcs_has_head(o) && head_of(o)->prev & GCS_COLLECTING;
+	PyObject *type = gcs_type_of(o);
+	int (*is_gc)(PyObject *);
+
+	if (!(*(const unsigned long *)((const char *)type + gcs_layout.tp_flags) & GCS_HAVE_GC))
+		return false;
+	*(void **)&is_gc = gcs_slot_of(o, GCS_SLOT_IS_GC);
+	if (is_gc && !is_gc(o))
+		return false;
+	return head_of(o)->prev & GCS_COLLECTING;
 }
 
 /* The number of an object of this window; DONE; or GCS_NONE, not seen yet. Of garbage only. */

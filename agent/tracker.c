@@ -59,7 +59,7 @@ static bool needs_trial(const struct gcs_verdict *v)
 	return v->confidence >= GCS_LIKELY && !v->survived && !v->by_bytes;
 }
 
-/* Is by the newest objects half of the rise or more cyclic garbage, which no full collection has met? */
+/* Is half of the rise or more, by the share of the newest objects, garbage that no full collection has met? */
 static bool is_waiting_for_collection(const struct gcs_suspect *x, const struct gcs_series *s)
 {
 	const struct gcs_verdict *v = &x->verdict;
