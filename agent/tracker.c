@@ -70,24 +70,32 @@ static bool is_waiting_for_collection(const struct gcs_suspect *x, const struct 
 					  (double)v->min_last - (double)v->min_first;
 }
 
-/* One trial tells of all types. */
+static bool is_due(const struct gcs_suspect *x, size_t censuses)
+{
+	return needs_trial(&x->verdict) && (!x->tried_at || censuses - x->tried_at >= TRIAL_EVERY);
+}
+
+/* A round of trials tells of all types. */
 static void try_suspects(struct gcs_tracker *t, size_t censuses)
 {
-	bool due = false, done;
+	bool due = false;
 	size_t i;
 
 	for (i = 0; i < t->n; i++)
-		due |= needs_trial(&t->suspect[i].verdict) &&
-		       (!t->suspect[i].tried_at || censuses - t->suspect[i].tried_at >= TRIAL_EVERY);
-	if (!due || !gcs_trial_possible() || !gcs_gil_take())
+		due |= is_due(&t->suspect[i], censuses);
+	if (!due || !gcs_trial_possible())
 		return;
-	done = gcs_trial_gil();
-	gcs_gil_drop();
-	for (i = 0; done && i < t->n; i++)
-		if (needs_trial(&t->suspect[i].verdict)) {
-			gcs_trial_of(t->suspect[i].id, &t->suspect[i].trial);
-			t->suspect[i].tried_at = censuses;
-		}
+	for (i = 0; i < t->n; i++) {
+		memset(&t->suspect[i].trial, 0, sizeof(t->suspect[i].trial));
+		t->suspect[i].tried_at = censuses;
+	}
+	for (uint32_t k = 0; k < GCS_TRIALS && gcs_gil_take(); k++) {
+		bool done = gcs_trial_gil(k);
+
+		gcs_gil_drop();
+		for (i = 0; done && i < t->n; i++)
+			gcs_trial_add(t->suspect[i].id, &t->suspect[i].trial);
+	}
 }
 
 static void excuse_garbage(struct gcs_tracker *t, const struct gcs_series *s)

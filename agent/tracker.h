@@ -18,7 +18,7 @@
 struct gcs_suspect {
 	int32_t id; /* in the series */
 	struct gcs_verdict verdict;
-	struct gcs_trial trial;   /* the newest */
+	struct gcs_trial trial;   /* the newest round's */
 	size_t tried_at;          /* censuses so far; 0: there was none */
 	int64_t first_seen_ns; /* realtime */
 	enum gcs_confidence told; /* what the world was last told */

@@ -13,8 +13,10 @@
 #define SLOTS 8192       /* a power of two, twice that */
 #define FANOUT_MAX 512   /* references of one object that are followed; those beyond count as from outside */
 #define CLOCK_EVERY 64
-#define TAKING_NS 100000   /* of CPU time for finding members, and for counting their references: */
-#define COUNTING_NS 150000 /* those that are not reached by then are none */
+#define STRIDE 4096        /* objects from one trial's to the next one's */
+#define GOING_NS 200000    /* of CPU time for going there, for taking members and for counting their references: */
+#define TAKING_NS 100000   /* those that are not reached by then are none */
+#define COUNTING_NS 150000
 #define NO_MEMBER UINT32_MAX
 
 static struct {
@@ -53,9 +55,19 @@ static bool is_over(uint32_t steps, int64_t until)
 	return steps % CLOCK_EVERY == 0 && gcs_thread_cpu_ns() > until;
 }
 
-static void take_newest(int64_t until)
+/* The n-th object from the newest, or one not as old. */
+static const struct gcs_gc_head *go_back(uint32_t n, int64_t until)
 {
 	const struct gcs_gc_head *head = gcs_layout.list[OLDEST], *g = gcs_gc_prev(head);
+
+	for (uint32_t i = 0; i < n && gcs_gc_prev(g) != head && !is_over(i, until); i++)
+		g = gcs_gc_prev(g);
+	return g;
+}
+
+static void take_members(const struct gcs_gc_head *g, int64_t until)
+{
+	const struct gcs_gc_head *head = gcs_layout.list[OLDEST];
 
 	memset(t.slot, 0, sizeof(t.slot));
 	for (t.n = 0; t.n < MEMBERS_MAX && g != head && !is_over(t.n, until); g = gcs_gc_prev(g)) {
@@ -121,32 +133,33 @@ bool gcs_trial_possible(void)
 	return gcs_layout.lists && gcs_layout.slots && !gcs_layout.incremental;
 }
 
-bool gcs_trial_gil(void)
+bool gcs_trial_gil(uint32_t i)
 {
+	const struct gcs_gc_head *g;
 	uint32_t counted;
 	int64_t until;
 
 	if (gcs_hook_collecting())
 		return false;
-	take_newest(gcs_thread_cpu_ns() + TAKING_NS);
+	g = go_back(i * STRIDE, gcs_thread_cpu_ns() + GOING_NS);
+	take_members(g, gcs_thread_cpu_ns() + TAKING_NS);
 	until = gcs_thread_cpu_ns() + COUNTING_NS;
 	for (counted = 0; counted < t.n && !is_over(counted, until); counted++)
 		traverse(counted, count);
 	t.n = counted; /* no references from the others: what these hold is held from outside */
 	t.nheld = 0;
-	for (uint32_t i = 0; i < t.n; i++)
-		if (refcount(t.member[i]) > t.inner[i])
-			hold(i);
+	for (uint32_t k = 0; k < t.n; k++)
+		if (refcount(t.member[k]) > t.inner[k])
+			hold(k);
 	for (uint32_t k = 0; k < t.nheld; k++)
 		traverse(t.held[k], hold_too);
 	return true;
 }
 
-void gcs_trial_of(int32_t id, struct gcs_trial *out)
+void gcs_trial_add(int32_t id, struct gcs_trial *to)
 {
-	memset(out, 0, sizeof(*out));
 	for (uint32_t i = 0; i < t.n; i++) {
-		out->seen += t.id[i] == id;
-		out->garbage += t.id[i] == id && !t.is_held[i];
+		to->seen += t.id[i] == id;
+		to->garbage += t.id[i] == id && !t.is_held[i];
 	}
 }
