@@ -182,6 +182,20 @@ def test_garbage_that_waits_for_a_full_collection(python, target):
 
 
 @pytest.mark.limit(60)
+def test_trials_look_behind_the_newest_objects(few_pythons, target):
+    """One of them sees 4096 at most."""
+    if few_pythons.free_threaded:
+        pytest.skip("no lists, no trials")
+    t = target(few_pythons, WAITING.replace("held.append(Held())", "kept.extend(Leak() for _ in range(500))"), GCSCOPE_INTERVAL="0.1")
+    start(t)
+
+    def leak():
+        return {s["type"]: s["evidence"] for s in t.ask("suspects")["suspects"]}.get("__main__.Leak", {})
+    wait_until(lambda: leak().get("sampled", 0) > 4096, timeout=40)
+    assert leak()["garbage"] == 0
+
+
+@pytest.mark.limit(60)
 def test_a_leak_that_ended_is_withdrawn(one_python, target):
     t = target(one_python, PATTERNS, GCSCOPE_INTERVAL="0.05")
     with t.connect() as events:
