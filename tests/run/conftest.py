@@ -133,13 +133,17 @@ def limit(request):
     def over(_signum, _frame):
         raise AssertionError("test exceeded its limit of %g s" % seconds)
 
-    previous = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # A worker of xdist's may run its tests on another thread (a race in execnet), where no signal is caught.
+    catches = threading.current_thread() is threading.main_thread()
+    if catches:
+        previous = signal.signal(signal.SIGALRM, over)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
     faulthandler.dump_traceback_later(seconds + 30, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    signal.signal(signal.SIGALRM, previous)
+    if catches:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 # ---- what was built ----
