@@ -133,9 +133,11 @@ static void end_change(void)
 /*
  * Ends the thread, or waits until another thread has ended it. The GIL is let go of only where somebody needs
  * it to end: the application's other threads should not get further before a fork than they would without us
- * (to the end of the interpreter, say: from 3.12 on the child could then start no thread).
+ * (to the end of the interpreter, say: from 3.12 on the child could then start no thread). At the end of the interpreter
+ * it is let go of: a thread that waits for it has then asked for it again when Python begins to go down. Had it asked
+ * before and exited since, the main thread would wait for it for ever (gh-96387: 3.9, and 3.10 up to 3.10.7).
  */
-static void stop_thread_gil(bool keep)
+static void stop_thread_gil(bool at_end)
 {
 	struct timespec pause = {0, 200000};
 	void *ts = NULL;
@@ -147,9 +149,9 @@ static void stop_thread_gil(bool keep)
 	}
 	if (gcs_thread_running()) {
 		gcs_gil_hold_off();
-		if (!ts && (gcs_hand_busy() || gcs_gil_inside()))
+		if (!ts && (at_end || gcs_hand_busy() || gcs_gil_inside()))
 			ts = py.PyEval_SaveThread();
-		gcs_thread_stop(keep);
+		gcs_thread_stop(!at_end);
 		gcs_gil_allow();
 	}
 	end_change();
@@ -163,7 +165,7 @@ static PyObject *before_fork(PyObject *self, PyObject *arg)
 	(void)arg;
 	__atomic_add_fetch(&depth, 1, __ATOMIC_SEQ_CST);
 	if (!over)
-		stop_thread_gil(true);
+		stop_thread_gil(false);
 	return none();
 }
 
@@ -225,7 +227,7 @@ static PyObject *at_exit(PyObject *self, PyObject *arg)
 	over = true;
 	child_pending = false;
 	__atomic_store_n(&restart_due, false, __ATOMIC_RELEASE);
-	stop_thread_gil(false);
+	stop_thread_gil(true);
 	gcs_server_remove_name(); /* when a fork was the last thing that happened */
 	gcs_hook_quiesce();
 	return none();

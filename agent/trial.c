@@ -83,14 +83,22 @@ static void take_members(const struct gcs_gc_head *g, int64_t until)
 	}
 }
 
+/* One more reference of an object, and the member that it leads to, or NO_MEMBER. False: there are too many. */
+static bool follow(const PyObject *o, uint32_t *member)
+{
+	if (t.fanout++ == FANOUT_MAX)
+		return false;
+	*member = o ? find(o) : NO_MEMBER;
+	return true;
+}
+
 static int count(PyObject *o, void *unused)
 {
 	uint32_t i;
 
 	(void)unused;
-	if (t.fanout++ == FANOUT_MAX)
+	if (!follow(o, &i))
 		return 1;
-	i = o ? find(o) : NO_MEMBER;
 	if (i != NO_MEMBER)
 		t.inner[i]++;
 	return 0;
@@ -109,9 +117,8 @@ static int hold_too(PyObject *o, void *unused)
 	uint32_t i;
 
 	(void)unused;
-	if (t.fanout++ == FANOUT_MAX)
+	if (!follow(o, &i))
 		return 1;
-	i = o ? find(o) : NO_MEMBER;
 	if (i != NO_MEMBER)
 		hold(i);
 	return 0;

@@ -197,6 +197,41 @@ signal.signal(signal.SIGUSR1, lambda *_: where.append(threading.get_native_id() 
             assert blocked & wanted == wanted
 
 
+MANAGERS = """
+from multiprocessing import get_context
+from multiprocessing.managers import BaseManager
+
+class Manager(BaseManager):
+    pass
+
+if __name__ == "__main__":
+    for _ in range(12):
+        manager = Manager(ctx=get_context("spawn"))
+        manager.start()
+        process = manager._process
+        manager.shutdown()  # waits a second, then sends SIGTERM
+        print(process.exitcode)
+"""
+
+
+@pytest.mark.limit(120)
+def test_the_end_with_a_thread_that_has_asked_for_the_gil(python, agent, sockdir, tmp_path):
+    """A process whose daemon thread asks for the GIL just when Python goes down hung in one of thirty ends."""
+    if python.version[:2] != (3, 9):
+        pytest.skip("only there such a thread exits and leaves its request behind (gh-96387)")
+    script = tmp_path / "managers.py"
+    script.write_text(MANAGERS)
+    env = environment(sockdir, agent, GCSCOPE_INTERVAL="0.05")
+    programs = [subprocess.Popen([python.path, str(script)], stdout=subprocess.PIPE, env=env) for _ in range(14)]
+    try:
+        codes = [program.communicate(timeout=100)[0].split() for program in programs]
+    finally:
+        for program in programs:
+            kill(program.pid)
+            program.wait()
+    assert codes == [[b"0"] * 12] * 14
+
+
 def test_default_sigterm_ends_it(python, target):
     t = target(python, GCSCOPE_INTERVAL="0.01", GCSCOPE_BUDGET="100")
     os.kill(t.pid, signal.SIGTERM)
