@@ -79,18 +79,23 @@ def start(t):
     t.exec("thread = threading.Thread(target=drive, daemon=True); thread.start()")
 
 
-@pytest.mark.limit(90)
-def test_patterns(python, target):
-    t = target(python, PATTERNS, GCSCOPE_INTERVAL="0.1")
+def drive(t, censuses, topics):
+    """For so many censuses; the answer to `suspects` then, and the events of all that time."""
     with t.connect() as events:
-        events.ask("subscribe", topics="suspects,log")
+        events.ask("subscribe", topics=topics)
         base = t.censuses()
         start(t)
-        wait_until(lambda: t.censuses() >= base + 60, timeout=40, what="60 censuses")
+        wait_until(lambda: t.censuses() >= base + censuses, timeout=40, what="%d censuses" % censuses)
         answer = t.ask("suspects")
         t.exec("stopped.set(); thread.join()")
         events.ask("info")
-        log = events.events
+        return answer, events.events
+
+
+@pytest.mark.limit(90)
+def test_patterns(python, target):
+    t = target(python, PATTERNS, GCSCOPE_INTERVAL="0.1")
+    answer, log = drive(t, 60, "suspects,log")
     rows = {s["type"]: s for s in answer["suspects"]}
     level = {k: v["confidence"] for k, v in rows.items()}
     assert answer["schema"] == "gcscope.suspects/1" and answer["samples"] >= 60
@@ -163,15 +168,9 @@ gc.collect()
 def test_garbage_that_waits_for_a_full_collection(python, target):
     """It grows as a leak does, but is none; what is in cycles too and held by something is one."""
     t = target(python, WAITING, GCSCOPE_INTERVAL="0.1")
-    with t.connect() as events:
-        events.ask("subscribe", topics="log")
-        base = t.censuses()
-        start(t)
-        wait_until(lambda: t.censuses() >= base + 40, timeout=40, what="40 censuses")
-        rows = {s["type"]: s for s in t.ask("suspects")["suspects"]}
-        t.exec("stopped.set(); thread.join()")
-        events.ask("info")
-        named = {e["type"] for e in events.events if e["event"] == "suspect"}
+    answer, log = drive(t, 40, "log")
+    rows = {s["type"]: s for s in answer["suspects"]}
+    named = {e["type"] for e in log if e["event"] == "suspect"}
     assert {"__main__.Held", "__main__.Leak"} <= named, named
     assert "__main__.Waits" not in named, rows["__main__.Waits"]
     assert rows["__main__.Leak"]["evidence"]["garbage"] == 0
