@@ -5,7 +5,7 @@
 
 #define NEAR 4096 /* both lists' heads are variables of one function of the collector */
 
-/* PyTypeObject, builds with a GIL: words from its beginning. Those used are verified (layout.c, capture.c). */
+/* PyTypeObject, builds with a GIL: words from its beginning. Those used are verified (layout.c). */
 enum {
 	REFCOUNT = 0,
 	NAME = 3,

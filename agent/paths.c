@@ -121,23 +121,44 @@ static ssize_t read_file(const char *path, char *out, size_t size)
 	return n < 0 ? -1 : (ssize_t)have;
 }
 
-unsigned long long gcs_start_time(pid_t pid)
+/* Of /proc/<pid>/stat: field 3, the state ('\0': no such process), and field 22, the start time. */
+static char read_stat(pid_t pid, unsigned long long *start)
 {
-	char path[64], stat[1024];
-	unsigned long long start = 0;
+	char path[64], stat[1024], state;
 	const char *p;
-	int field;
 
+	*start = 0;
 	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
 	if (read_file(path, stat, sizeof(stat)) <= 0)
-		return 0;
+		return '\0';
 	/* The name in field 2 may hold anything, parentheses and spaces too: count from its end. */
 	p = strrchr(stat, ')');
-	for (field = 2; p && field < 22; field++) {
+	if (!p || p[1] != ' ')
+		return '\0';
+	state = p[2];
+	for (int field = 2; p && field < 22; field++) {
 		p = strchr(p, ' ');
 		p = p ? p + 1 : NULL;
 	}
-	return p && !parse_number(&p, &start) ? start : 0;
+	if (!p || parse_number(&p, start))
+		*start = 0;
+	return state;
+}
+
+unsigned long long gcs_start_time(pid_t pid)
+{
+	unsigned long long start;
+
+	read_stat(pid, &start);
+	return start;
+}
+
+bool gcs_process_ended(pid_t pid, unsigned long long start)
+{
+	unsigned long long now;
+	char state = read_stat(pid, &now);
+
+	return !state || state == 'Z' || state == 'X' || now != start;
 }
 
 int gcs_socket_path(char *out, size_t size, const char *dir, pid_t pid, unsigned long long start)

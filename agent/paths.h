@@ -6,6 +6,7 @@
 #ifndef GCS_PATHS_H
 #define GCS_PATHS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -22,6 +23,11 @@ int gcs_socket_dir(char *out, size_t size, const char *socket_dir, const char *r
 int gcs_socket_dir_make(const char *dir, uid_t uid);
 /* Field 22 of /proc/<pid>/stat, or 0 when there is no such process. */
 unsigned long long gcs_start_time(pid_t pid);
+/*
+ * By all that /proc says here, the process that began then is no more. A zombie counts: it may stay one for
+ * long. No proof: its main thread alone may have ended, and another container has PIDs of its own.
+ */
+bool gcs_process_ended(pid_t pid, unsigned long long start);
 /* "<dir>/<pid>-<starttime>.sock". 0, or -ENAMETOOLONG when it does not fit sun_path. */
 int gcs_socket_path(char *out, size_t size, const char *dir, pid_t pid, unsigned long long start);
 /* Parses a file name of that form. 0, or -1. */

@@ -77,14 +77,21 @@ bool gcs_server_wants(unsigned topic)
 
 /* ---- the socket ---- */
 
+/* A new socket (-1: there is none), and the address of one with that name. */
+static int new_socket(const char *path, struct sockaddr_un *a)
+{
+	*a = (struct sockaddr_un){.sun_family = AF_UNIX};
+	memcpy(a->sun_path, path, strlen(path) + 1);
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+}
+
 static int listen_at(const char *path)
 {
-	struct sockaddr_un a = {.sun_family = AF_UNIX};
-	int rc, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un a;
+	int rc, fd = new_socket(path, &a);
 
 	if (fd < 0)
 		return -errno;
-	memcpy(a.sun_path, path, strlen(path) + 1);
 	unlink(path); /* an earlier image of this very process: exec keeps pid and start time */
 	/* The umask is the whole process's and not ours to change: the directory (0700) guards the moment. */
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) || chmod(path, 0600) || listen(fd, BACKLOG)) {
@@ -117,6 +124,34 @@ int gcs_server_open(void)
 	return 0;
 }
 
+/* Nobody listens there. One that cannot answer now (its backlog is full) is alive. */
+static bool refuses(const char *path)
+{
+	struct sockaddr_un a;
+	int fd = new_socket(path, &a);
+	bool refused;
+
+	if (fd < 0)
+		return false;
+	refused = connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 && errno == ECONNREFUSED;
+	close(fd);
+	return refused;
+}
+
+/*
+ * What an agent that was killed left behind. A live one is not bothered, but where /proc does not know its
+ * process: that of another container, whose directory this is, too.
+ */
+static bool is_stale(const char *name)
+{
+	char path[sizeof(server.path)];
+	unsigned long long start;
+	pid_t pid;
+
+	return !gcs_socket_name_parse(name, &pid, &start) && gcs_process_ended(pid, start) &&
+	       !gcs_socket_path(path, sizeof(path), server.dir, pid, start) && refuses(path);
+}
+
 /* getdents64() by hand: opendir() would use the target's heap. */
 void gcs_server_sweep(void)
 {
@@ -129,8 +164,6 @@ void gcs_server_sweep(void)
 	};
 	char block[4096] __attribute__((aligned(8)));
 	int fd = server.dir[0] ? open(server.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	unsigned long long start;
-	pid_t pid;
 	long n;
 
 	if (fd < 0)
@@ -140,8 +173,7 @@ void gcs_server_sweep(void)
 			struct entry *e = (struct entry *)(block + at);
 
 			at += e->reclen;
-			if (!gcs_socket_name_parse(e->name, &pid, &start) && pid != getpid() &&
-			    gcs_start_time(pid) != start)
+			if (e->type == DT_SOCK && is_stale(e->name))
 				unlinkat(fd, e->name, 0);
 		}
 	close(fd);

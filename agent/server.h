@@ -48,7 +48,7 @@ void gcs_server_close(void);
 void gcs_server_remove_name(void);
 /* In a forked child: it is the parent's. */
 void gcs_server_forget(void);
-/* Removes sockets of processes that are gone. */
+/* Removes sockets of processes that ended without doing so. */
 void gcs_server_sweep(void);
 
 /* The descriptors for poll(), at most GCS_CLIENTS_MAX + 1. */

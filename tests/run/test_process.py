@@ -6,6 +6,7 @@ under way, when the program closes every descriptor, when it is killed, and in h
 import os
 import random
 import signal
+import socket
 import subprocess
 import threading
 
@@ -149,6 +150,28 @@ def test_killed(python, target, cli, sockdir):
     assert done.status == 0, done
     assert ("%d" % t.pid).encode() not in done.stdout.split(b'"agents"')[1]
     assert not os.path.exists(path)
+
+
+def test_the_next_agent_removes_stale_sockets(python, run, target, sockdir):
+    """
+    Of processes that were killed, as zombies too, which may stay for as long as their parent does. Not of one that
+    /proc does not know and that listens (it is in another container), and nothing that is no socket.
+    """
+    t = target(python)
+    zombie = socket_path(sockdir, t.pid)
+    kill(t.pid)
+    wait_until(lambda: is_gone(t.pid))
+    other, gone = ("%s/%d-7.sock" % (sockdir, 2**31 - n) for n in (1, 2))
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as deserted:
+        listener.bind(other)
+        listener.listen(5)
+        deserted.bind(gone)
+        with open(os.path.join(sockdir, "1-7.sock"), "w"):
+            pass
+        done = run(python, "import os, time\n"
+                           "while os.path.exists(%r) or os.path.exists(%r): time.sleep(0.01)" % (zombie, gone))
+        assert done.status == 0
+        assert sorted(os.listdir(sockdir)) == sorted(["1-7.sock", os.path.basename(other)])
 
 
 def test_ps_removes_only_stale_sockets(one_python, target, cli, sockdir):

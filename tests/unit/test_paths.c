@@ -126,6 +126,7 @@ static void start_times(void **state)
 {
 	static const char *const name[] = {"a) b (c", "1 2 3 4 5", ") R 1", ""};
 	unsigned long long self = gcs_start_time(getpid()), child;
+	siginfo_t ended;
 	pid_t pid;
 	int i, fds[2];
 	char c;
@@ -134,6 +135,8 @@ static void start_times(void **state)
 	assert_true(self > 0);
 	assert_int_equal(gcs_start_time(0), 0);
 	assert_int_equal(gcs_start_time(-1), 0);
+	assert_false(gcs_process_ended(getpid(), self));
+	assert_true(gcs_process_ended(-1, 0));
 	for (i = 0; i < 4; i++) {
 		assert_int_equal(pipe(fds), 0);
 		pid = fork();
@@ -145,8 +148,13 @@ static void start_times(void **state)
 		}
 		assert_int_equal(read(fds[0], &c, 1), 1);
 		child = gcs_start_time(pid);
+		assert_false(gcs_process_ended(pid, child));
+		assert_true(gcs_process_ended(pid, child + 1));
 		kill(pid, SIGKILL);
+		assert_int_equal(waitid(P_PID, (id_t)pid, &ended, WEXITED | WNOWAIT), 0);
+		assert_true(gcs_process_ended(pid, child)); /* a zombie */
 		waitpid(pid, NULL, 0);
+		assert_true(gcs_process_ended(pid, child));
 		assert_in_range(child, self, self + 100 * 60 * 10);
 		assert_int_equal(gcs_start_time(pid), 0);
 		close(fds[0]);
