@@ -10,6 +10,7 @@
 #include "disabled.h"
 #include "fork.h"
 #include "frame.h"
+#include "gcstate.h"
 #include "gil.h"
 #include "hand.h"
 #include "hook.h"
@@ -277,7 +278,7 @@ bool gcs_attach_wait(void)
 	while (state_now() == NOT_YET) {
 		if (!wait_for_main())
 			return false;
-		if (!gcs_layout_note_immortalize()) {
+		if (!gcs_gcstate_find_immortalize()) {
 			gcs_disable("agent", "a second thread would make classes immortal in this build (gh-117783)");
 			__atomic_store_n(&state, FAILED, __ATOMIC_RELEASE);
 			return false;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Everything the agent knows of CPython's structs, and the only place that knows it (frames: frame.c).
+ * Everything the agent knows of CPython's structs: what is found of them, once, and how it is read. Where the
+ * collector has its own data is found in gcstate.c; containers are in sizes.h, frames in frame.c; no other file
+ * knows a layout.
  *
  * Nothing here trusts a version number. gcs_layout_probe_gil() tries each layout on fresh objects of its
  * own and compares with what the public API says of them; what does not verify is turned off with a
@@ -85,7 +87,7 @@ struct gcs_layout {
 	struct gcs_generation *generation;  /* the young one; the others follow */
 	struct gcs_gc_head *list[GCS_LISTS];
 	const int *collecting;              /* CPython's own flag: the lists are in pieces */
-	int *immortalize;                   /* gcs_layout_note_immortalize() */
+	int *immortalize;                   /* gcs_gcstate_find_immortalize() */
 	uintptr_t heads_lo, heads_size;     /* address range that holds every head */
 	bool size_list, size_dict, size_set;
 	uint16_t ob_type, tp_name, tp_basicsize, tp_itemsize, tp_flags, tp_dict, tp_mro, tp_version_tag;
@@ -96,13 +98,6 @@ extern struct gcs_layout gcs_layout;
 
 /* With the GIL, once, at attach; `gc` is the gc module. False: a collection is under way, try again. */
 bool gcs_layout_probe_gil(PyObject *gc);
-
-/*
- * A free-threaded 3.13 makes every function, class and module immortal, for good, when a second thread gets a
- * thread state (gh-117783); a negative number here puts that off, as compile() does with it. Before any thread
- * state of ours. False: there is such a number, and it was not found.
- */
-bool gcs_layout_note_immortalize(void);
 
 /* A class written in Python that every interpreter has, to try layouts on; a new reference or NULL. */
 PyObject *gcs_some_heap_type_gil(void);
