@@ -18,7 +18,9 @@ enum gcs_sort { GCS_SORT_COUNT, GCS_SORT_BYTES, GCS_SORT_GROWTH };
 
 struct gcs_request;
 
-/* answers-cycles.c: as the verbs in answers.c. */
+/* The verbs that are not in answers.c: those of answers-stat.c and answers-cycles.c. */
+const char *gcs_answer_info(struct gcs_client *c, const struct gcs_request *r);
+const char *gcs_answer_stat(struct gcs_client *c, const struct gcs_request *r);
 const char *gcs_answer_cycles(struct gcs_client *c, const struct gcs_request *r);
 const char *gcs_answer_garbage(struct gcs_client *c, const struct gcs_request *r);
 

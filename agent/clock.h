@@ -30,4 +30,9 @@ static inline int64_t gcs_thread_cpu_ns(void)
 	return gcs_clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
+static inline double gcs_seconds(int64_t ns)
+{
+	return (double)ns / 1e9;
+}
+
 #endif
