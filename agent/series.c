@@ -6,11 +6,8 @@
  * - fine: every change, for the last hour or GCS_SERIES_FULL censuses;
  * - coarse: one point per five minutes for a day, the minimum of each (floors are what leaks show in).
  *
- * A level is a base point, held in the type, and a chain of small chunks of (time step, count step, bytes
- * above what the count lets expect) as variable-length integers, 3 to 6 bytes for what is usual: only
- * changes are stored. Time is the number of the census, or of the five-minute slot; tables turn those into
- * nanoseconds. Before its base a level is 0. Forgetting folds the oldest chunk into the base once all of it
- * is out of the window.
+ * Each is a struct gcs_level, whose time is the number of the census, or of the five-minute slot; tables
+ * turn those into nanoseconds.
  *
  * Under pressure (max_bytes, or no memory) first go the histories of the types that moved least recently,
  * whole; if all types that have one moved lately, the fine window of all becomes shorter instead, since
@@ -20,37 +17,17 @@
 
 #include <string.h>
 
+#include "level.h"
 #include "mem.h"
+#include "quota.h"
 
 #define SLOT_NS 300000000000ll /* five minutes */
 #define SLOTS 290              /* of the coarse table: a day and a bit */
 #define BLOCK_TYPES 128        /* types are allocated in blocks, which never move */
 #define MAX_BLOCKS 8192
 #define NAME_PAGE 4096
-#define CHUNK_DATA 96
-#define POINT_MAX 25 /* bytes of the longest encoded point */
 #define LATELY 30    /* censuses: a type that moved within is not dropped while others can pay */
 #define FINE_MIN 120 /* censuses: the fine window is not made shorter than this */
-#define OVERHEAD 16  /* bytes that mem.c adds to a block */
-
-struct chunk {
-	struct chunk *next;
-	uint32_t last; /* time of the last point in it */
-	uint32_t len;
-	uint8_t data[CHUNK_DATA];
-};
-
-struct value {
-	uint32_t time;
-	uint64_t count;
-	uint64_t bytes;
-};
-
-struct level {
-	struct chunk *head, *tail;
-	struct value base;
-	struct value last; /* the newest point: what the next step is taken from */
-};
 
 struct type {
 	const char *name;
@@ -63,8 +40,8 @@ struct type {
 	uint32_t fine_since; /* nothing is known before: the history was dropped then */
 	uint32_t slot_since;
 	bool met;
-	struct level fine, coarse;
-	struct value slot; /* minimum so far of the slot in which the type last changed */
+	struct gcs_level fine, coarse;
+	struct gcs_level_value slot; /* minimum so far of the slot in which the type last changed */
 };
 
 struct name_page {
@@ -74,7 +51,8 @@ struct name_page {
 };
 
 struct gcs_series {
-	size_t max_bytes, bytes, dropped;
+	struct gcs_quota quota; /* this struct too is counted */
+	size_t dropped;
 	struct type *block[MAX_BLOCKS];
 	size_t ntypes;
 	int32_t *table; /* open addressing, id + 1; a power of two */
@@ -102,166 +80,6 @@ static struct type *type_at(const struct gcs_series *s, size_t id)
 	return &s->block[id / BLOCK_TYPES][id % BLOCK_TYPES];
 }
 
-/* Memory, counted. */
-
-static void *take(struct gcs_series *s, size_t size)
-{
-	void *p;
-
-	if (s->bytes + size + OVERHEAD > s->max_bytes)
-		return NULL;
-	p = gcs_mem_calloc(1, size);
-	if (p)
-		s->bytes += size + OVERHEAD;
-	return p;
-}
-
-static void release(struct gcs_series *s, void *p, size_t size)
-{
-	if (!p)
-		return;
-	gcs_mem_free(p);
-	s->bytes -= size + OVERHEAD;
-}
-
-/* Points. */
-
-static size_t put_varint(uint8_t *out, uint64_t v)
-{
-	size_t n = 0;
-
-	for (; v >= 0x80; v >>= 7)
-		out[n++] = (uint8_t)(v | 0x80);
-	out[n++] = (uint8_t)v;
-	return n;
-}
-
-static uint64_t get_varint(const uint8_t **p)
-{
-	uint64_t v = 0, byte;
-	unsigned shift = 0;
-
-	do {
-		byte = *(*p)++;
-		v |= (byte & 0x7f) << shift;
-		shift += 7;
-	} while (byte & 0x80);
-	return v;
-}
-
-/* Small steps either way become small numbers. */
-static uint64_t zigzag(uint64_t from, uint64_t to)
-{
-	uint64_t d = to - from;
-
-	return d << 1 ^ (0 - (d >> 63));
-}
-
-static uint64_t unzigzag(uint64_t from, uint64_t z)
-{
-	return from + (z >> 1 ^ (0 - (z & 1)));
-}
-
-/* The bytes at a count, were all objects as large as they are on average at v: mostly they are. */
-static uint64_t expected_bytes(const struct value *v, uint64_t count)
-{
-	return v->count ? v->bytes + (count - v->count) * (v->bytes / v->count) : v->bytes;
-}
-
-static size_t encode(uint8_t *out, const struct value *from, const struct value *to)
-{
-	size_t n = put_varint(out, to->time - from->time);
-
-	n += put_varint(out + n, zigzag(from->count, to->count));
-	return n + put_varint(out + n, zigzag(expected_bytes(from, to->count), to->bytes));
-}
-
-static void decode(const uint8_t **p, struct value *v)
-{
-	uint64_t count, bytes;
-
-	v->time += (uint32_t)get_varint(p);
-	count = unzigzag(v->count, get_varint(p));
-	bytes = expected_bytes(v, count);
-	v->bytes = unzigzag(bytes, get_varint(p));
-	v->count = count;
-}
-
-/* Levels. */
-
-static void level_start(struct level *l, uint32_t time, uint64_t count, uint64_t bytes)
-{
-	l->base = (struct value){time, count, bytes};
-	l->last = l->base;
-}
-
-static void level_clear(struct gcs_series *s, struct level *l)
-{
-	struct chunk *c, *next;
-
-	for (c = l->head; c; c = next) {
-		next = c->next;
-		release(s, c, sizeof(*c));
-	}
-	l->head = l->tail = NULL;
-}
-
-/* Fold chunks that lie wholly at or before the time `first` into the base. */
-static void level_forget(struct gcs_series *s, struct level *l, uint32_t first)
-{
-	const uint8_t *p;
-	struct chunk *c;
-
-	while ((c = l->head) && c->last <= first) {
-		for (p = c->data; p < c->data + c->len;)
-			decode(&p, &l->base);
-		l->head = c->next;
-		if (!l->head)
-			l->tail = NULL;
-		release(s, c, sizeof(*c));
-	}
-}
-
-static bool drop_something(struct gcs_series *s);
-
-static struct chunk *new_chunk(struct gcs_series *s)
-{
-	struct chunk *c;
-
-	do
-		c = take(s, sizeof(*c));
-	while (!c && drop_something(s));
-	return c;
-}
-
-/* Append a point; false when there is no memory, and no other history to take it from. */
-static bool level_add(struct gcs_series *s, struct level *l, const struct value *v)
-{
-	struct chunk *c = l->tail;
-
-	if (v->count == l->last.count && v->bytes == l->last.bytes)
-		return true;
-	if (!l->head && v->time == l->base.time) { /* no point yet: correct the base */
-		level_start(l, v->time, v->count, v->bytes);
-		return true;
-	}
-	if (!c || c->len + POINT_MAX > CHUNK_DATA) {
-		c = new_chunk(s);
-		if (!c)
-			return false;
-		/* Making room may have forgotten chunks of this very level. */
-		if (l->tail)
-			l->tail->next = c;
-		else
-			l->head = c;
-		l->tail = c;
-	}
-	c->len += (uint32_t)encode(c->data + c->len, &l->last, v);
-	c->last = v->time;
-	l->last = *v;
-	return true;
-}
-
 /* Forgetting under pressure. */
 
 static uint32_t current_slot(const struct gcs_series *s)
@@ -272,14 +90,19 @@ static uint32_t current_slot(const struct gcs_series *s)
 /* Begin the history of t anew: with what it had, since what comes now is a change from that. */
 static void restart_history(struct gcs_series *s, struct type *t)
 {
-	level_clear(s, &t->fine);
-	level_clear(s, &t->coarse);
+	gcs_level_clear(&t->fine, &s->quota);
+	gcs_level_clear(&t->coarse, &s->quota);
 	t->fine_since = (uint32_t)s->censuses;
 	t->slot_since = current_slot(s);
-	level_start(&t->fine, t->fine_since, t->count, t->bytes);
-	level_start(&t->coarse, t->slot_since, t->count, t->bytes);
+	gcs_level_start(&t->fine, t->fine_since, t->count, t->bytes);
+	gcs_level_start(&t->coarse, t->slot_since, t->count, t->bytes);
 	t->slot = t->coarse.base;
 	s->dropped++;
+}
+
+static bool has_history(const struct type *t)
+{
+	return gcs_level_has_points(&t->fine) || gcs_level_has_points(&t->coarse);
 }
 
 static struct type *least_recent(struct gcs_series *s)
@@ -289,7 +112,7 @@ static struct type *least_recent(struct gcs_series *s)
 
 	for (id = 0; id < s->ntypes; id++) {
 		t = type_at(s, id);
-		if (t != s->busy && (t->fine.head || t->coarse.head) && (!found || t->moved < found->moved))
+		if (t != s->busy && has_history(t) && (!found || t->moved < found->moved))
 			found = t;
 	}
 	return found;
@@ -300,7 +123,7 @@ static void forget_fine(struct gcs_series *s)
 	size_t id;
 
 	for (id = 0; id < s->ntypes; id++)
-		level_forget(s, &type_at(s, id)->fine, s->fine_first);
+		gcs_level_forget(&type_at(s, id)->fine, &s->quota, s->fine_first);
 }
 
 /* Take an eighth off the fine window; false when it is as short as may be. */
@@ -324,6 +147,15 @@ static bool drop_something(struct gcs_series *s)
 		return false;
 	if (t->moved + LATELY < s->censuses || !shorten_fine(s))
 		restart_history(s, t);
+	return true;
+}
+
+/* Append a point; false when there is no memory, and no other history to take it from. */
+static bool add(struct gcs_series *s, struct gcs_level *l, const struct gcs_level_value *v)
+{
+	while (!gcs_level_add(l, &s->quota, v))
+		if (!drop_something(s))
+			return false;
 	return true;
 }
 
@@ -355,11 +187,11 @@ static size_t probe(const struct gcs_series *s, const char *name, uint32_t hash)
 static bool grow_table(struct gcs_series *s)
 {
 	size_t size = s->table_size * 2, id, i;
-	int32_t *table = take(s, size * sizeof(*table));
+	int32_t *table = gcs_quota_take(&s->quota, size * sizeof(*table));
 
 	if (!table)
 		return false;
-	release(s, s->table, s->table_size * sizeof(*table));
+	gcs_quota_release(&s->quota, s->table, s->table_size * sizeof(*table));
 	s->table = table;
 	s->table_size = size;
 	for (id = 0; id < s->ntypes; id++) {
@@ -380,7 +212,7 @@ static const char *copy_name(struct gcs_series *s, const char *name)
 	if (!page || page->size - page->used < len) {
 		size_t size = len > NAME_PAGE / 4 ? len : NAME_PAGE;
 
-		page = take(s, sizeof(*page) + size);
+		page = gcs_quota_take(&s->quota, sizeof(*page) + size);
 		if (!page)
 			return NULL;
 		page->size = size;
@@ -404,7 +236,7 @@ static bool room_for_type(struct gcs_series *s)
 		if (!drop_something(s))
 			return false;
 	while (!s->block[b]) {
-		s->block[b] = take(s, BLOCK_TYPES * sizeof(struct type));
+		s->block[b] = gcs_quota_take(&s->quota, BLOCK_TYPES * sizeof(struct type));
 		if (!s->block[b] && !drop_something(s))
 			return false;
 	}
@@ -467,16 +299,16 @@ struct gcs_series *gcs_series_new(size_t max_bytes)
 {
 	struct gcs_series *s;
 
-	if (max_bytes < sizeof(*s) + OVERHEAD)
+	if (max_bytes < sizeof(*s) + GCS_QUOTA_OVERHEAD)
 		return NULL;
 	s = gcs_mem_calloc(1, sizeof(*s));
 	if (!s)
 		return NULL;
-	s->max_bytes = max_bytes;
-	s->bytes = sizeof(*s) + OVERHEAD;
+	s->quota.max = max_bytes;
+	s->quota.bytes = sizeof(*s) + GCS_QUOTA_OVERHEAD;
 	s->fine_max = GCS_SERIES_FULL;
 	s->table_size = 256;
-	s->table = take(s, s->table_size * sizeof(*s->table));
+	s->table = gcs_quota_take(&s->quota, s->table_size * sizeof(*s->table));
 	if (!s->table) {
 		gcs_mem_free(s);
 		return NULL;
@@ -492,8 +324,8 @@ void gcs_series_free(struct gcs_series *s)
 	if (!s)
 		return;
 	for (id = 0; id < s->ntypes; id++) {
-		level_clear(s, &type_at(s, id)->fine);
-		level_clear(s, &type_at(s, id)->coarse);
+		gcs_level_clear(&type_at(s, id)->fine, &s->quota);
+		gcs_level_clear(&type_at(s, id)->coarse, &s->quota);
 	}
 	for (b = 0; b < MAX_BLOCKS && s->block[b]; b++)
 		gcs_mem_free(s->block[b]);
@@ -569,9 +401,9 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 /* The slots before the current one are over for t: its minimum, then the value that stood until now. */
 static bool close_slot(struct gcs_series *s, struct type *t, uint32_t now)
 {
-	struct value stood = {t->slot.time + 1, t->count, t->bytes};
+	struct gcs_level_value stood = {t->slot.time + 1, t->count, t->bytes};
 
-	return level_add(s, &t->coarse, &t->slot) && (stood.time >= now || level_add(s, &t->coarse, &stood));
+	return add(s, &t->coarse, &t->slot) && (stood.time >= now || add(s, &t->coarse, &stood));
 }
 
 static bool record_coarse(struct gcs_series *s, struct type *t, uint64_t count, uint64_t bytes)
@@ -581,7 +413,7 @@ static bool record_coarse(struct gcs_series *s, struct type *t, uint64_t count, 
 	if (t->slot.time != now) {
 		if (!close_slot(s, t, now))
 			return false;
-		t->slot = (struct value){now, count, bytes};
+		t->slot = (struct gcs_level_value){now, count, bytes};
 		if (s->slot_census[now % SLOTS] == s->censuses)
 			return true; /* the slot's first census: the old value is not of this slot */
 		count = t->count;
@@ -600,9 +432,9 @@ static void meet(struct gcs_series *s, struct type *t)
 
 	t->met = true;
 	t->first_ns = s->now_ns;
-	level_start(&t->fine, (uint32_t)s->censuses, t->put_count, t->put_bytes);
+	gcs_level_start(&t->fine, (uint32_t)s->censuses, t->put_count, t->put_bytes);
 	/* Earlier censuses of this slot found none of it. */
-	level_start(&t->coarse, now, whole ? t->put_count : 0, whole ? t->put_bytes : 0);
+	gcs_level_start(&t->coarse, now, whole ? t->put_count : 0, whole ? t->put_bytes : 0);
 	t->slot = t->coarse.base;
 	if (s->censuses)
 		t->moved = (uint32_t)s->censuses + 1;
@@ -610,13 +442,13 @@ static void meet(struct gcs_series *s, struct type *t)
 
 static void change(struct gcs_series *s, struct type *t, uint64_t count, uint64_t bytes)
 {
-	struct value v = {(uint32_t)s->censuses, count, bytes};
+	struct gcs_level_value v = {(uint32_t)s->censuses, count, bytes};
 
 	bool kept;
 
 	t->moved = (uint32_t)s->censuses + 1;
 	s->busy = t;
-	kept = record_coarse(s, t, count, bytes) && level_add(s, &t->fine, &v);
+	kept = record_coarse(s, t, count, bytes) && add(s, &t->fine, &v);
 	s->busy = NULL;
 	t->count = count;
 	t->bytes = bytes;
@@ -653,13 +485,13 @@ void gcs_series_end(struct gcs_series *s)
 	advance_time(s);
 	for (id = 0; id < s->ntypes; id++) {
 		t = type_at(s, id);
-		level_forget(s, &t->fine, s->fine_first);
-		level_forget(s, &t->coarse, s->slot_first);
+		gcs_level_forget(&t->fine, &s->quota, s->fine_first);
+		gcs_level_forget(&t->coarse, &s->quota, s->slot_first);
 		end_type(s, t);
 	}
 	s->censuses++;
 	/* The pressure is off: let the fine window become longer again. */
-	if (s->fine_max < GCS_SERIES_FULL && s->bytes < s->max_bytes / 4 * 3)
+	if (s->fine_max < GCS_SERIES_FULL && s->quota.bytes < s->quota.max / 4 * 3)
 		s->fine_max++;
 }
 
@@ -669,42 +501,6 @@ size_t gcs_series_censuses(const struct gcs_series *s)
 }
 
 /* Reading. */
-
-struct cursor {
-	const struct chunk *chunk;
-	const uint8_t *p;
-	struct value v;    /* valid from v.time on */
-	struct value next; /* the point after it */
-	bool more;         /* there is one */
-};
-
-static void cursor_step(struct cursor *c)
-{
-	c->v = c->next;
-	while (c->chunk && c->p == c->chunk->data + c->chunk->len) {
-		c->chunk = c->chunk->next;
-		c->p = c->chunk ? c->chunk->data : NULL;
-	}
-	c->more = c->chunk != NULL;
-	if (c->more)
-		decode(&c->p, &c->next);
-}
-
-static void cursor_init(struct cursor *c, const struct level *l)
-{
-	c->chunk = l->head;
-	c->p = l->head ? l->head->data : NULL;
-	c->next = l->base;
-	cursor_step(c);
-}
-
-/* The value at a time; times must not go back. */
-static struct value cursor_at(struct cursor *c, uint32_t time)
-{
-	while (c->more && c->next.time <= time)
-		cursor_step(c);
-	return time < c->v.time ? (struct value){time, 0, 0} : c->v;
-}
 
 /* The range of slots and of censuses that a reader gets: slots first..end, then censuses first..end. */
 struct range {
@@ -745,16 +541,16 @@ static struct range range_of(const struct gcs_series *s, const struct type *t, i
 	return r;
 }
 
-static struct gcs_point coarse_point(const struct gcs_series *s, const struct type *t, struct cursor *c,
-				     uint32_t slot)
+static struct gcs_point coarse_point(const struct gcs_series *s, const struct type *t,
+				     struct gcs_level_cursor *c, uint32_t slot)
 {
-	struct value v = cursor_at(c, slot);
+	struct gcs_level_value v = gcs_level_cursor_at(c, slot);
 
 	/* The slot of the last change is still in t->slot; since then the value stands. */
 	if (slot == t->slot.time)
 		v = t->slot;
 	else if (slot > t->slot.time)
-		v = (struct value){slot, t->count, t->bytes};
+		v = (struct gcs_level_value){slot, t->count, t->bytes};
 	return (struct gcs_point){s->slot_ns[slot % SLOTS], v.count, v.bytes};
 }
 
@@ -763,20 +559,20 @@ size_t gcs_series_read(const struct gcs_series *s, int32_t id, int64_t from_ns, 
 {
 	const struct type *t;
 	struct gcs_point *start = out;
-	struct cursor c;
+	struct gcs_level_cursor c;
 	struct range r;
-	struct value v;
+	struct gcs_level_value v;
 
 	if (!known(s, id))
 		return 0;
 	t = type_at(s, (size_t)id);
 	r = range_of(s, t, from_ns, max);
-	cursor_init(&c, &t->coarse);
+	gcs_level_cursor_init(&c, &t->coarse);
 	for (; r.slot < r.slot_end; r.slot++)
 		*out++ = coarse_point(s, t, &c, r.slot);
-	cursor_init(&c, &t->fine);
+	gcs_level_cursor_init(&c, &t->fine);
 	for (; r.fine < r.fine_end; r.fine++) {
-		v = cursor_at(&c, r.fine);
+		v = gcs_level_cursor_at(&c, r.fine);
 		*out++ = (struct gcs_point){s->fine_ns[r.fine % GCS_SERIES_FULL], v.count, v.bytes};
 	}
 	return (size_t)(out - start);
@@ -794,7 +590,7 @@ bool gcs_series_moved(const struct gcs_series *s, int32_t id, size_t n)
 
 size_t gcs_series_bytes(const struct gcs_series *s)
 {
-	return s->bytes;
+	return s->quota.bytes;
 }
 
 size_t gcs_series_dropped(const struct gcs_series *s)
