@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "advice.h"
 #include "clock.h"
 #include "edges.h"
 #include "graph.h"

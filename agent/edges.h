@@ -12,8 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "advice.h"
 #include "api.h"
+#include "steps.h"
 
 #define GCS_VIA_MAX 80
 

@@ -19,10 +19,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "advice.h"
 #include "gcscope/protocol.h"
 #include "layout.h"
 #include "scratch.h"
+#include "steps.h"
 
 /* A type of this garbage. */
 struct gcs_kind {
