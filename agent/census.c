@@ -14,6 +14,7 @@
 #define SLICE_NS 300000        /* CPU time that a slice is meant to take */
 #define IN_CALLBACK_NS 500000  /* the most that a census inside a collection may be expected to take */
 #define CLOCK_EVERY 128        /* steps between looks at the clock */
+#define STEPS_A_TYPE 8         /* what a type's first object takes away from that: it costs as much as hundreds */
 #define STEPS_MIN 512u
 #define STEPS_MAX 65536u
 #define STEPS_FIRST 1024u
@@ -44,6 +45,9 @@ static struct gcs_census {
 	struct gcs_series *series;
 	struct gcs_types types;
 	struct gcs_census_result result;
+	bool own;       /* the agent's thread takes it, not a collection's callback */
+	bool to_begin;  /* with the next slice, from the beginning */
+	bool cleared;   /* the types are ready for that */
 	int list;       /* the one being walked */
 	bool in_list;   /* the trails say where; else at the list's ends */
 	struct trail front, back;
@@ -54,7 +58,7 @@ static struct gcs_census {
 	uint64_t walked; /* objects so far */
 	uint64_t full_collections, collections; /* when it began */
 	int64_t began_ns;
-	int64_t waits_ns; /* without lists: since when */
+	int64_t wanted_ns; /* since when the agent's thread is at it */
 	int64_t welcome_ns;
 	uint64_t expected_ns;
 } census = {.welcome_ns = INT64_MAX, .steps = STEPS_FIRST};
@@ -192,14 +196,18 @@ static __attribute__((noinline)) struct gcs_type_entry *see_type(PyObject *type,
  * the next ones of its type is asked for before the list leads there: in a heap that is not in the caches a census
  * takes a quarter less time.
  */
-static inline __attribute__((always_inline)) bool count(const struct gcs_gc_head *g, bool may_add, int way)
+static inline __attribute__((always_inline)) bool
+count(const struct gcs_gc_head *g, bool may_add, int way, uint32_t *steps)
 {
 	const void *object = g + 1;
 	PyObject *type = gcs_load_ptr(object, GCS_OB_TYPE);
 	struct gcs_type_entry *e = gcs_types_hit_hot(&census.types, type);
 
-	if (__builtin_expect(!e, 0) && !(e = see_type(type, may_add)))
-		return may_add;
+	if (__builtin_expect(!e, 0)) {
+		*steps = *steps > STEPS_A_TYPE ? *steps - STEPS_A_TYPE : 1;
+		if (!(e = see_type(type, may_add)))
+			return may_add;
+	}
 	e->count++;
 	e->extra += gcs_size_items_hot(object, &e->shape);
 	__builtin_prefetch((const char *)g + (ptrdiff_t)way * AHEAD * e->shape.basic);
@@ -227,7 +235,7 @@ walk_chains(struct cursor *k, uint32_t n, bool may_add, bool checked)
 
 		__builtin_prefetch(next + 1);
 		__builtin_prefetch(prev + 1);
-		if (!count(f, may_add, 1) || !count(b, may_add, -1))
+		if (!count(f, may_add, 1, &n) || !count(b, may_add, -1, &n))
 			return WALK_UNKNOWN_TYPE;
 		census.walked += 2;
 		if (next == b || (checked && (is_head(next) || is_head(prev))))
@@ -237,7 +245,7 @@ walk_chains(struct cursor *k, uint32_t n, bool may_add, bool checked)
 	}
 	if (f == b) {
 		census.walked++;
-		return count(f, may_add, 1) ? WALK_THROUGH : WALK_UNKNOWN_TYPE;
+		return count(f, may_add, 1, &n) ? WALK_THROUGH : WALK_UNKNOWN_TYPE;
 	}
 	k->front = f;
 	k->back = b;
@@ -290,12 +298,13 @@ static uint64_t collections_now(void)
 	return n;
 }
 
-static void begin(bool may_add)
+static void begin(void)
 {
-	gcs_types_begin(&census.types, may_add);
 	census.result.frozen = census.result.unnamed = census.walked = 0;
 	census.list = 0;
-	census.in_list = census.moved = false;
+	census.in_list = census.moved = census.to_begin = census.cleared = false;
+	if (!census.result.slices)
+		census.began_ns = gcs_now_ns();
 	census.full_collections = gcs_hook_full_collections();
 	census.collections = collections_now();
 }
@@ -315,6 +324,7 @@ int gcs_census_init(struct gcs_series *series)
 	memset(&census.result, 0, sizeof(census.result));
 	census.series = series;
 	census.welcome_ns = INT64_MAX;
+	census.own = false;
 	set_state(IDLE);
 	return gcs_types_init(&census.types);
 }
@@ -329,12 +339,10 @@ bool gcs_census_ready(void)
 	return get_state() == READY;
 }
 
-static void start(bool may_add)
+static void start(void)
 {
 	memset(&census.result, 0, sizeof(census.result));
 	census.losses = 0;
-	census.began_ns = gcs_now_ns();
-	begin(may_add);
 }
 
 bool gcs_census_start(void)
@@ -344,9 +352,22 @@ bool gcs_census_start(void)
 	if (!__atomic_compare_exchange_n(&census.state, &idle, RUNNING, false, __ATOMIC_ACQ_REL,
 					 __ATOMIC_ACQUIRE))
 		return false;
-	census.in_list = false;
-	census.list = -1; /* the first slice, which has the GIL, begins */
+	start();
+	census.own = census.to_begin = true;
+	census.cleared = false;
+	census.wanted_ns = gcs_now_ns();
 	return true;
+}
+
+void gcs_census_prepare(void)
+{
+	if (!census.own)
+		return; /* a collection's callback is counting */
+	gcs_series_make_room(census.series);
+	if (census.to_begin && !census.cleared)
+		gcs_types_begin(&census.types, true);
+	census.cleared = census.to_begin;
+	gcs_types_make_room(&census.types);
 }
 
 /* The next list; false when there is none. The permanent generation is what the last one adds. */
@@ -368,31 +389,44 @@ static void finish(uint64_t frozen, bool exact)
 }
 
 /* A full collection has reordered the lists. */
-static void restart_if_reordered(void)
+static bool is_reordered(void)
 {
 	if (gcs_hook_full_collections() == census.full_collections)
-		return;
-	if (census.result.restarts == RESTARTS_MAX) {
-		census.full_collections = gcs_hook_full_collections();
-		return;
-	}
-	census.result.restarts++;
-	begin(true);
+		return false;
+	if (census.result.restarts < RESTARTS_MAX)
+		return true;
+	census.full_collections = gcs_hook_full_collections();
+	return false;
 }
 
-/* The place to go on from. False: given up. */
+/* The place to go on from. False: lost. */
 static bool find_place(struct cursor *k)
 {
-	if (census.in_list && !resume(k)) {
-		census.result.restarts++;
-		if (++census.losses > LOSSES_MAX)
-			return false;
-		begin(true);
-	}
 	if (!census.in_list)
 		*k = whole_list(census.list);
+	else if (!resume(k))
+		return false;
 	census.in_list = false;
 	return true;
+}
+
+static enum gcs_census_step over(enum gcs_census_step step)
+{
+	census.own = false;
+	return step;
+}
+
+static enum gcs_census_step restart(void)
+{
+	census.result.restarts++;
+	census.to_begin = true;
+	return GCS_CENSUS_MORE;
+}
+
+static enum gcs_census_step give_up(void)
+{
+	set_state(IDLE);
+	return over(GCS_CENSUS_FAILED);
 }
 
 /*
@@ -404,24 +438,23 @@ static enum gcs_census_step stop_the_world_gil(void)
 	bool collecting = gcs_hook_collecting();
 	struct gcs_world_count n;
 
-	if (census.list < 0)
-		census.waits_ns = gcs_now_ns();
-	start(true);
-	if (collecting && gcs_now_ns() - census.waits_ns < PATIENCE_NS)
+	if (collecting && gcs_now_ns() - census.wanted_ns < PATIENCE_NS)
 		return GCS_CENSUS_BUSY;
+	begin();
+	census.to_begin = true; /* should this be in vain */
 	if (!gcs_world_count_gil(&census.types, census.series, collecting, &n))
 		return GCS_CENSUS_BUSY;
 	census.result.slices = 1;
 	census.result.unnamed = n.unnamed;
 	census.result.pause_ns = n.pause_ns;
 	finish(n.frozen, !collecting);
-	return GCS_CENSUS_DONE;
+	return over(GCS_CENSUS_DONE);
 }
 
 enum gcs_census_step gcs_census_slice_gil(void)
 {
 	int64_t hard = gcs_now_ns() + HARD_LIMIT_NS;
-	uint32_t left = census.steps;
+	uint64_t end;
 	enum walk w = WALK_ON;
 	struct cursor k;
 
@@ -431,19 +464,18 @@ enum gcs_census_step gcs_census_slice_gil(void)
 		return stop_the_world_gil();
 	if (gcs_hook_collecting())
 		return GCS_CENSUS_BUSY;
-	if (census.list < 0)
-		start(true);
-	restart_if_reordered();
+	if (census.to_begin)
+		begin();
+	if (is_reordered())
+		return restart();
 	if (collections_now() != census.collections || !gcs_hook_present_gil())
 		census.moved = true;
 	census.result.slices++;
-	if (!find_place(&k)) {
-		set_state(IDLE);
-		return GCS_CENSUS_FAILED;
-	}
-	while (w == WALK_ON && left && gcs_now_ns() < hard) {
+	if (!find_place(&k))
+		return ++census.losses > LOSSES_MAX ? give_up() : restart();
+	end = census.walked + 2 * census.steps;
+	while (w == WALK_ON && census.walked < end && gcs_now_ns() < hard) {
 		w = walk(&k, CLOCK_EVERY);
-		left -= left < CLOCK_EVERY ? left : CLOCK_EVERY;
 		if (w == WALK_THROUGH && next_list()) {
 			k = whole_list(census.list);
 			w = WALK_ON;
@@ -458,7 +490,7 @@ enum gcs_census_step gcs_census_slice_gil(void)
 		return GCS_CENSUS_MORE;
 	finish(census.walked - census.result.frozen,
 	       census.result.slices <= 1 || collections_now() == census.collections);
-	return GCS_CENSUS_DONE;
+	return over(GCS_CENSUS_DONE);
 }
 
 /* A slice's length is a power of two, with some inertia. The very first census finds it as it goes. */
@@ -530,7 +562,9 @@ static bool take_at_once(void)
 {
 	int64_t hard = gcs_now_ns() + HARD_LIMIT_NS;
 
-	start(false);
+	start();
+	gcs_types_begin(&census.types, false);
+	begin();
 	do {
 		struct cursor k = whole_list(census.list);
 		enum walk w;

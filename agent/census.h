@@ -57,8 +57,10 @@ int gcs_census_init(struct gcs_series *series);
 
 bool gcs_census_running(void);
 bool gcs_census_ready(void);
-/* Begins one; false when one is running or ready. */
+/* Begins one; false when one is running or ready. The agent's thread, as all that follows. */
 bool gcs_census_start(void);
+/* Before each slice, without the GIL: whatever does not need it. */
+void gcs_census_prepare(void);
 /*
  * One slice, with the GIL, of the agent's thread: well below a millisecond. The caller adds the held time
  * with gcs_census_held().

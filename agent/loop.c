@@ -99,6 +99,7 @@ static int64_t census_turn(int64_t now)
 	wait = asked ? 0 : gcs_budget_wait(&gcs_gil.budget, now);
 	if (now < loop.next_slice_ns || wait > 0)
 		return now + wait > loop.next_slice_ns ? now + wait : loop.next_slice_ns;
+	gcs_census_prepare();
 	if (!gcs_gil_take())
 		return now + TURN_MAX_NS / 10;
 	gcs_rt_look_gil();

@@ -26,6 +26,7 @@
 #define BLOCK_TYPES 128        /* types are allocated in blocks, which never move */
 #define MAX_BLOCKS 8192
 #define NAME_PAGE 4096
+#define ROOM 65536   /* bytes: some hundred types */
 #define LATELY 30    /* censuses: a type that moved within is not dropped while others can pay */
 #define FINE_MIN 120 /* censuses: the fine window is not made shorter than this */
 
@@ -42,6 +43,7 @@ struct type {
 	bool met;
 	struct gcs_level fine, coarse;
 	struct gcs_level_value slot; /* minimum so far of the slot in which the type last changed */
+	struct type *before, *after; /* in the order of their last change; NULL: there is nothing to drop */
 };
 
 struct name_page {
@@ -52,7 +54,10 @@ struct name_page {
 
 struct gcs_series {
 	struct gcs_quota quota; /* this struct too is counted */
+	size_t kept;            /* of it, for the types themselves */
+	bool crowded;           /* one had no room */
 	size_t dropped;
+	struct type *oldest, *newest; /* by their last change, those with a history and some without */
 	struct type *block[MAX_BLOCKS];
 	size_t ntypes;
 	int32_t *table; /* open addressing, id + 1; a power of two */
@@ -105,17 +110,37 @@ static bool has_history(const struct type *t)
 	return gcs_level_has_points(&t->fine) || gcs_level_has_points(&t->coarse);
 }
 
+static void unlink_type(struct gcs_series *s, struct type *t)
+{
+	if (!t->before && s->oldest != t)
+		return;
+	*(t->before ? &t->before->after : &s->oldest) = t->after;
+	*(t->after ? &t->after->before : &s->newest) = t->before;
+	t->before = t->after = NULL;
+}
+
+static void link_newest(struct gcs_series *s, struct type *t)
+{
+	unlink_type(s, t);
+	t->before = s->newest;
+	*(s->newest ? &s->newest->after : &s->oldest) = t;
+	s->newest = t;
+}
+
+/* Those that have no history (any more) are met once, and are back when they change. */
 static struct type *least_recent(struct gcs_series *s)
 {
-	struct type *t, *found = NULL;
-	size_t id;
+	struct type *t, *next;
 
-	for (id = 0; id < s->ntypes; id++) {
-		t = type_at(s, id);
-		if (t != s->busy && has_history(t) && (!found || t->moved < found->moved))
-			found = t;
+	for (t = s->oldest; t; t = next) {
+		next = t->after;
+		if (t == s->busy)
+			continue;
+		if (has_history(t))
+			return t;
+		unlink_type(s, t);
 	}
-	return found;
+	return NULL;
 }
 
 static void forget_fine(struct gcs_series *s)
@@ -184,13 +209,29 @@ static size_t probe(const struct gcs_series *s, const char *name, uint32_t hash)
 	return i;
 }
 
+/* What types may take themselves, which are never dropped. Otherwise there would be no histories in the end. */
+static size_t kept_max(const struct gcs_series *s)
+{
+	return (s->quota.max - sizeof(*s)) / 3 * 2;
+}
+
+static void *take_kept(struct gcs_series *s, size_t size)
+{
+	void *p = s->kept + size <= kept_max(s) ? gcs_quota_take(&s->quota, size) : NULL;
+
+	if (p)
+		s->kept += size;
+	return p;
+}
+
 static bool grow_table(struct gcs_series *s)
 {
 	size_t size = s->table_size * 2, id, i;
-	int32_t *table = gcs_quota_take(&s->quota, size * sizeof(*table));
+	int32_t *table = take_kept(s, size * sizeof(*table));
 
 	if (!table)
 		return false;
+	s->kept -= s->table_size * sizeof(*table);
 	gcs_quota_release(&s->quota, s->table, s->table_size * sizeof(*table));
 	s->table = table;
 	s->table_size = size;
@@ -212,7 +253,7 @@ static const char *copy_name(struct gcs_series *s, const char *name)
 	if (!page || page->size - page->used < len) {
 		size_t size = len > NAME_PAGE / 4 ? len : NAME_PAGE;
 
-		page = gcs_quota_take(&s->quota, sizeof(*page) + size);
+		page = take_kept(s, sizeof(*page) + size);
 		if (!page)
 			return NULL;
 		page->size = size;
@@ -225,22 +266,34 @@ static const char *copy_name(struct gcs_series *s, const char *name)
 	return text;
 }
 
-/* Room for one more type, in the table and in the blocks. Histories make way for it. */
+/* Room for one more type, in the table and in the blocks. */
 static bool room_for_type(struct gcs_series *s)
 {
 	size_t b = s->ntypes / BLOCK_TYPES;
 
-	if (b >= MAX_BLOCKS)
+	if (b >= MAX_BLOCKS || (s->ntypes * 4 >= s->table_size * 3 && !grow_table(s)))
 		return false;
-	while (s->ntypes * 4 >= s->table_size * 3 && !grow_table(s))
+	if (!s->block[b])
+		s->block[b] = take_kept(s, BLOCK_TYPES * sizeof(struct type));
+	return s->block[b] != NULL;
+}
+
+void gcs_series_make_room(struct gcs_series *s)
+{
+	/* Early: to grow takes milliseconds when there are tens of thousands. */
+	if (s->ntypes * 8 >= s->table_size * 5 && !grow_table(s))
+		s->crowded = true;
+	if (!s->crowded || s->kept + ROOM > kept_max(s))
+		return;
+	while (s->quota.max - s->quota.bytes < ROOM)
 		if (!drop_something(s))
-			return false;
-	while (!s->block[b]) {
-		s->block[b] = gcs_quota_take(&s->quota, BLOCK_TYPES * sizeof(struct type));
-		if (!s->block[b] && !drop_something(s))
-			return false;
-	}
-	return true;
+			return;
+	s->crowded = false;
+}
+
+bool gcs_series_is_crowded(const struct gcs_series *s)
+{
+	return s->crowded;
 }
 
 int32_t gcs_series_find(const struct gcs_series *s, const char *name)
@@ -256,11 +309,11 @@ int32_t gcs_series_intern(struct gcs_series *s, const char *name)
 
 	if (id >= 0)
 		return id;
-	if (!room_for_type(s))
+	copy = room_for_type(s) ? copy_name(s, name) : NULL;
+	if (!copy) {
+		s->crowded = true;
 		return -1;
-	while (!(copy = copy_name(s, name)))
-		if (!drop_something(s))
-			return -1;
+	}
 	id = (int32_t)s->ntypes++;
 	t = type_at(s, (size_t)id);
 	t->name = copy;
@@ -308,7 +361,7 @@ struct gcs_series *gcs_series_new(size_t max_bytes)
 	s->quota.bytes = sizeof(*s) + GCS_QUOTA_OVERHEAD;
 	s->fine_max = GCS_SERIES_FULL;
 	s->table_size = 256;
-	s->table = gcs_quota_take(&s->quota, s->table_size * sizeof(*s->table));
+	s->table = take_kept(s, s->table_size * sizeof(*s->table));
 	if (!s->table) {
 		gcs_mem_free(s);
 		return NULL;
@@ -447,6 +500,7 @@ static void change(struct gcs_series *s, struct type *t, uint64_t count, uint64_
 	bool kept;
 
 	t->moved = (uint32_t)s->censuses + 1;
+	link_newest(s, t);
 	s->busy = t;
 	kept = record_coarse(s, t, count, bytes) && add(s, &t->fine, &v);
 	s->busy = NULL;

@@ -5,9 +5,9 @@
  *
  * A type that does not move costs next to nothing: a point is stored only when count or bytes changed
  * since the type's last point (reading fills the gaps in again from the table of census times). All of it
- * together stays below max_bytes: when that is reached, histories are dropped, those that never moved
- * first, then those that moved least recently; how many is reported. Types themselves (names, ids,
- * latest counts) are kept; an id is stable for the life of the series.
+ * together stays below max_bytes: when that is reached, histories are dropped, those that moved least
+ * recently first; how many is reported. Types themselves (names, ids, latest counts) are kept, in two thirds of
+ * it at most; an id is stable for the life of the series.
  *
  * A census is put in with begin, put for every type found, end; a type not put has count 0.
  * Pure: knows neither Python nor clocks. Memory from mem.h. One thread.
@@ -42,8 +42,14 @@ struct gcs_series;
 struct gcs_series *gcs_series_new(size_t max_bytes); /* NULL: no memory */
 void gcs_series_free(struct gcs_series *s);
 
-/* The id of a name, made when new; -1 when there is no memory. Ids count from 0 without gaps. */
+/*
+ * The id of a name, made when new; -1 when there is no memory. Ids count from 0 without gaps. Quick, since a census
+ * asks with the GIL held: nothing is dropped for a name; the series is crowded, and to be asked again when it has
+ * made room.
+ */
 int32_t gcs_series_intern(struct gcs_series *s, const char *name);
+void gcs_series_make_room(struct gcs_series *s); /* nothing to do, mostly */
+bool gcs_series_is_crowded(const struct gcs_series *s);
 int32_t gcs_series_find(const struct gcs_series *s, const char *name); /* -1 when unknown */
 size_t gcs_series_types(const struct gcs_series *s);
 void gcs_series_now(const struct gcs_series *s, int32_t id, struct gcs_type_now *out);

@@ -9,6 +9,7 @@
 
 #define INITIAL 1024
 #define FORGET_AFTER 64 /* censuses */
+#define SMALL 4096      /* entries: a table that grows in no time */
 
 int gcs_types_init(struct gcs_types *t)
 {
@@ -43,10 +44,10 @@ static void note_met(struct gcs_type_met *met, uint32_t mask, struct gcs_type_en
 	met[i] = (struct gcs_type_met){e->type, e};
 }
 
-/* Not met for long; or without room for its name, for which there may be some by now: it is met as if new. */
+/* Not met for long. */
 static bool is_stale(const struct gcs_types *t, const struct gcs_type_entry *e)
 {
-	return t->epoch - e->epoch > FORGET_AFTER || (e->id == GCS_TYPE_NO_ROOM && e->epoch != t->epoch);
+	return t->epoch - e->epoch > FORGET_AFTER;
 }
 
 /* Moves the entries that are not stale to a table of the given capacity. */
@@ -101,10 +102,17 @@ static void prefetch_identities(const struct gcs_types *t)
 void gcs_types_begin(struct gcs_types *t, bool may_add)
 {
 	t->epoch++;
+	t->full = false;
 	if (may_add && t->epoch >= t->shed + FORGET_AFTER)
 		rehash(t, t->mask + 1); /* without memory the stale ones stay: harmless */
 	memset(t->met, 0, 2 * ((size_t)t->mask + 1) * sizeof(*t->met));
 	prefetch_identities(t);
+}
+
+void gcs_types_make_room(struct gcs_types *t)
+{
+	if (!t->full && t->used * 8ull > t->mask * 3ull)
+		t->full = rehash(t, (t->mask + 1) * 2) != 0;
 }
 
 static struct gcs_type_entry *add(struct gcs_types *t, PyObject *type)
@@ -113,11 +121,10 @@ static struct gcs_type_entry *add(struct gcs_types *t, PyObject *type)
 
 	if (e->type)
 		return e;
-	if (t->used * 2 > t->mask) {
-		if (rehash(t, (t->mask + 1) * 2) && t->used + 1 >= t->mask)
-			return NULL;
+	if (t->used * 2 > t->mask && t->mask < SMALL && !rehash(t, (t->mask + 1) * 2))
 		e = slot_for(t->entry, t->mask, type);
-	}
+	if (t->used * 8ull > t->mask * 7ull)
+		return NULL;
 	e->type = type;
 	t->used++;
 	return e;
@@ -139,6 +146,11 @@ static void name_entry(struct gcs_type_entry *e, PyObject *type, struct gcs_seri
 	e->id = gcs_series_intern(names, name);
 }
 
+static bool is_to_be_named(const struct gcs_type_entry *e, const struct gcs_series *names)
+{
+	return e->id == GCS_TYPE_UNNAMED || (e->id == GCS_TYPE_NO_ROOM && !gcs_series_is_crowded(names));
+}
+
 struct gcs_type_entry *gcs_types_see_gil(struct gcs_types *t, PyObject *type, struct gcs_series *names,
 					 bool may_add)
 {
@@ -151,10 +163,12 @@ struct gcs_type_entry *gcs_types_see_gil(struct gcs_types *t, PyObject *type, st
 	if (!e->type || identity != e->identity) {
 		if (!may_add || !(e = add(t, type)))
 			return NULL;
-		name_entry(e, type, names);
+		e->id = GCS_TYPE_UNNAMED;
 		e->identity = identity;
 		gcs_type_shape_gil(type, &e->shape);
 	}
+	if (may_add && is_to_be_named(e, names))
+		name_entry(e, type, names);
 	begin_entry(t, e);
 	return e;
 }
@@ -183,7 +197,7 @@ void gcs_types_settle_gil(struct gcs_types *t, struct gcs_series *names)
 
 		if (!type || e->epoch != t->epoch)
 			continue;
-		if (e->id == GCS_TYPE_UNNAMED)
+		if (is_to_be_named(e, names))
 			name_entry(e, type, names);
 		py.Py_DecRef(type);
 	}

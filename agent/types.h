@@ -20,7 +20,7 @@
 #include "layout.h"
 #include "series.h"
 
-#define GCS_TYPE_NO_ROOM (-1) /* no memory for the name */
+#define GCS_TYPE_NO_ROOM (-1) /* no memory for the name, so far */
 #define GCS_TYPE_UNNAMED (-2)
 
 struct gcs_type_entry {
@@ -46,14 +46,17 @@ struct gcs_types {
 	uint32_t used;
 	uint32_t epoch; /* of the census under way */
 	uint32_t shed;  /* the epoch of the last shedding */
+	bool full;      /* there was no memory for a larger table in this census */
 };
 
 int gcs_types_init(struct gcs_types *t); /* 0 or -ENOMEM */
 /*
  * A new census: all counts are as if zero. Sheds, now and then, entries of types not met for long (where
- * memory may be had: may_add).
+ * memory may be had: may_add). Milliseconds where there are tens of thousands: needs no GIL.
  */
 void gcs_types_begin(struct gcs_types *t, bool may_add);
+/* Before some more types may be met: what grows in time needs not grow with the GIL held. */
+void gcs_types_make_room(struct gcs_types *t);
 /*
  * The entry of a type, ready to be counted in this census. NULL: no memory, or (may_add false) a type
  * that is new or changed. With the GIL.

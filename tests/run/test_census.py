@@ -229,10 +229,17 @@ threads = [threading.Thread(target=churn) for _ in range(2)]
     assert t.finish() == 0
 
 
+MANY_TYPES = "kept = [type('Class%%d' %% i, (), {'__module__': 'app.m%%d' %% (i %% 97)})() for i in range(%d)]"
+
+
 @pytest.mark.limit(120)
-def test_a_background_census_holds_the_gil_briefly(few_pythons, target):
-    """CPU time of the longest hold stays below 1 ms on a heap that takes far longer to walk."""
-    t = target(few_pythons, BIG % 400000, GCSCOPE_INTERVAL="0.1")
+@pytest.mark.parametrize("heap", [BIG % 400000, MANY_TYPES % 30000], ids=["objects", "types"])
+def test_a_background_census_holds_the_gil_briefly(few_pythons, target, heap):
+    """
+    CPU time of the longest hold stays below 1 ms on a heap that takes far longer to walk, and on one of so many types
+    that GCSCOPE_MEMORY has no room for their names and histories.
+    """
+    t = target(few_pythons, heap, GCSCOPE_INTERVAL="0.1")
     t.needs("gc_lists")
     base = t.censuses()
     wait_until(lambda: t.censuses() >= base + 3, timeout=60, what="three censuses")

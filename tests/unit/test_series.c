@@ -368,6 +368,62 @@ static void bounded(void **state)
 	assert_null(gcs_series_new(1000));
 }
 
+static void move_all(struct gcs_series *s, int64_t t)
+{
+	gcs_series_begin(s, t * S);
+	for (int32_t i = 0; i < (int32_t)gcs_series_types(s); i++)
+		gcs_series_put(s, i, (uint64_t)(t * (i + 1) % 1009), (uint64_t)t * 1000);
+	gcs_series_end(s);
+}
+
+/* New names until there are so many, or no room. */
+static void fill_with_names(struct gcs_series *s, size_t types)
+{
+	char name[32];
+
+	do
+		snprintf(name, sizeof(name), "type%zu", gcs_series_types(s));
+	while (gcs_series_types(s) < types && gcs_series_intern(s, name) >= 0);
+}
+
+/* A name is asked for with the GIL held: nothing is dropped for it then. And types leave room for histories. */
+static void names_wait_for_room(void **state)
+{
+	const size_t max = 1 << 20;
+	struct gcs_series *s = gcs_series_new(max);
+	size_t dropped, types, rounds = 0;
+	int64_t t = 1;
+
+	(void)state;
+	assert_non_null(s);
+	fill_with_names(s, 1000);
+	while (gcs_series_dropped(s) < 100)
+		move_all(s, t++);
+	do {
+		types = gcs_series_types(s);
+		dropped = gcs_series_dropped(s);
+		fill_with_names(s, SIZE_MAX);
+		assert_true(gcs_series_is_crowded(s));
+		assert_int_equal(gcs_series_intern(s, "one more"), -1);
+		assert_int_equal(gcs_series_dropped(s), dropped);
+		gcs_series_make_room(s);
+		assert_true(gcs_series_bytes(s) <= max);
+		rounds++;
+	} while (!gcs_series_is_crowded(s));
+	assert_true(rounds > 1 && types > 1500);
+	dropped = gcs_series_dropped(s);
+	gcs_series_make_room(s); /* it would be in vain */
+	assert_int_equal(gcs_series_dropped(s), dropped);
+	for (int i = 0; i < 100; i++) {
+		gcs_series_begin(s, t++ * S);
+		gcs_series_put(s, 0, 5000 + (uint64_t)i, 100);
+		gcs_series_end(s);
+	}
+	assert_true(gcs_series_read(s, 0, 0, got, MAX_POINTS) >= 100);
+	gcs_series_free(s);
+	assert_int_equal(gcs_mem_used(), 0);
+}
+
 /* When all types move all the time, none loses its history: all become shorter. */
 static void all_are_busy(void **state)
 {
@@ -518,6 +574,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(all_are_busy, setup, teardown),
 		cmocka_unit_test_setup_teardown(alone_in_any_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(names_wait_for_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(taken_up_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(out_of_memory, setup, teardown),
 	};
