@@ -73,12 +73,17 @@ static void print_total(struct gcs_out *out, const json_t *a, size_t shown)
 static void print_left_out(struct gcs_out *out, const json_t *a)
 {
 	double dropped = gcs_fields_num(a, "dropped_types"), frozen = gcs_fields_num(a, "frozen");
+	double unnamed = gcs_fields_num(a, "unnamed");
 	char n[GCS_UNIT_MAX];
 
 	if (frozen > 0)
 		gcs_out_printf(out,
 			       "frozen: %s objects that gc.freeze() set aside, counted above\n",
 			       gcs_unit_int(n, frozen));
+	if (unnamed > 0)
+		gcs_out_printf(out,
+			       "unnamed: %s objects of types that have no room, counted above; see GCSCOPE_MEMORY\n",
+			       gcs_unit_int(n, unnamed));
 	if (dropped > 0)
 		gcs_out_printf(out, "dropped: the history of %s types, see GCSCOPE_MEMORY\n",
 			       gcs_unit_int(n, dropped));

@@ -230,7 +230,7 @@ class Peer:
         limit = int(keys.get("limit", 0)) or len(rows)
         self.put("gcscope.census/1", {
             "objects": sum(r["count"] for r in rows), "bytes": sum(r["bytes"] for r in rows), "types": rows[:limit],
-            "taken_s_ago": 0.2, "exact": False, "frozen": 12, "dropped_types": 0})
+            "taken_s_ago": 0.2, "exact": False, "frozen": 12, "dropped_types": 0, "unnamed": 0})
 
     def verb_suspects(self, keys):
         if self.mode == "oddtypes":

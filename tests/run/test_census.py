@@ -248,6 +248,18 @@ def test_a_background_census_holds_the_gil_briefly(few_pythons, target, heap):
     assert agent["max_gil_hold_cpu_ns"] <= 1e6, agent
 
 
+def test_more_types_than_there_is_room_for(one_python, target, cli):
+    """Their objects are in the sums, and both answers say how many that is; with more memory they have names."""
+    t = target(one_python, MANY_TYPES % 30000)
+    answer = t.ask("census")
+    assert answer["unnamed"] > 10000, answer["unnamed"]
+    assert sum(row["count"] for row in answer["types"]) + answer["unnamed"] == answer["objects"]
+    assert b"unnamed: " in cli("census", "--limit", "3", t.pid).stdout
+    t = target(one_python, MANY_TYPES % 30000, GCSCOPE_MEMORY="64M")
+    assert t.ask("census")["unnamed"] == 0
+    assert b"unnamed" not in cli("census", t.pid).stdout
+
+
 @pytest.mark.limit(90)
 def test_budget_is_kept(few_pythons, target):
     """Censuses asked for without pause: the time with the GIL held stays near the budget."""
