@@ -33,6 +33,12 @@ class Pair:
 heap = None
 
 
+def classes(number):
+    """An instance of each of so many."""
+    global heap
+    heap = [type("Class%d" % i, (), {"__module__": "app.m%d" % (i % 97)})() for i in range(number)]
+
+
 def build(objects, shuffled):
     """About that many objects that the collector tracks: instances, lists, dicts and tuples.
 
