@@ -281,14 +281,15 @@ static bool room_for_type(struct gcs_series *s)
 void gcs_series_make_room(struct gcs_series *s)
 {
 	/* Early: to grow takes milliseconds when there are tens of thousands. */
-	if (s->ntypes * 8 >= s->table_size * 5 && !grow_table(s))
-		s->crowded = true;
-	if (!s->crowded || s->kept + ROOM > kept_max(s))
+	bool grow = s->ntypes * 8 >= s->table_size * 5;
+	size_t room = ROOM + (grow ? s->table_size * 2 * sizeof(*s->table) : 0);
+
+	if ((!grow && !s->crowded) || s->kept + room > kept_max(s))
 		return;
-	while (s->quota.max - s->quota.bytes < ROOM)
+	while (s->quota.max - s->quota.bytes < room)
 		if (!drop_something(s))
 			return;
-	s->crowded = false;
+	s->crowded = grow && !grow_table(s);
 }
 
 bool gcs_series_is_crowded(const struct gcs_series *s)
