@@ -67,6 +67,23 @@ def build(objects, shuffled):
     return len(gc.get_objects()) - before
 
 
+class Late(list):
+    """In a cycle, as what a trial has to look at in vain."""
+
+    def __init__(self):
+        self.append([self])
+
+
+def leak(seconds):
+    """A leak that no full collection meets."""
+    gc.disable()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        heap.extend(Late() for _ in range(200))
+        gc.collect(1)
+        time.sleep(.02)
+
+
 # ---- walks ----
 
 def load_bare(path):
