@@ -121,8 +121,11 @@ static struct gcs_type_entry *add(struct gcs_types *t, PyObject *type)
 
 	if (e->type)
 		return e;
-	if (t->used * 2 > t->mask && t->mask < SMALL && !rehash(t, (t->mask + 1) * 2))
+	/* With the world stopped, all types there are come at once. */
+	if (!t->full && t->used * 2 > t->mask && (t->mask < SMALL || py.free_threaded)) {
+		t->full = rehash(t, (t->mask + 1) * 2) != 0;
 		e = slot_for(t->entry, t->mask, type);
+	}
 	if (t->used * 8ull > t->mask * 7ull)
 		return NULL;
 	e->type = type;
