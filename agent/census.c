@@ -13,6 +13,7 @@
 #define HARD_LIMIT_NS 500000   /* a slice ends here wherever it is */
 #define SLICE_NS 300000        /* CPU time that a slice is meant to take */
 #define IN_CALLBACK_NS 500000  /* the most that a census inside a collection may be expected to take */
+#define IN_CALLBACK_TYPES 16384 /* the largest table that it may have to clear */
 #define CLOCK_EVERY 128        /* steps between looks at the clock */
 #define STEPS_A_TYPE 8         /* what a type's first object takes away from that: it costs as much as hundreds */
 #define STEPS_MIN 512u
@@ -58,7 +59,7 @@ static struct gcs_census {
 	uint64_t walked; /* objects so far */
 	uint64_t full_collections, collections; /* when it began */
 	int64_t began_ns;
-	int64_t wanted_ns; /* since when the agent's thread is at it */
+	int64_t wanted_ns; /* without lists: the first try */
 	int64_t welcome_ns;
 	uint64_t expected_ns;
 } census = {.welcome_ns = INT64_MAX, .steps = STEPS_FIRST};
@@ -343,6 +344,7 @@ static void start(void)
 {
 	memset(&census.result, 0, sizeof(census.result));
 	census.losses = 0;
+	census.wanted_ns = 0;
 }
 
 bool gcs_census_start(void)
@@ -355,7 +357,6 @@ bool gcs_census_start(void)
 	start();
 	census.own = census.to_begin = true;
 	census.cleared = false;
-	census.wanted_ns = gcs_now_ns();
 	return true;
 }
 
@@ -438,6 +439,8 @@ static enum gcs_census_step stop_the_world_gil(void)
 	bool collecting = gcs_hook_collecting();
 	struct gcs_world_count n;
 
+	if (!census.wanted_ns)
+		census.wanted_ns = gcs_now_ns();
 	if (collecting && gcs_now_ns() - census.wanted_ns < PATIENCE_NS)
 		return GCS_CENSUS_BUSY;
 	begin();
@@ -593,7 +596,7 @@ void gcs_census_after_collection_gil(void)
 					 __ATOMIC_ACQUIRE))
 		return;
 	__atomic_store_n(&census.welcome_ns, INT64_MAX, __ATOMIC_RELAXED);
-	if (!take_at_once()) {
+	if (census.types.mask > IN_CALLBACK_TYPES || !take_at_once()) {
 		set_state(IDLE);
 		return;
 	}

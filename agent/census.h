@@ -19,8 +19,9 @@
  *
  * Free-threaded builds have no lists: there a census is one slice, with the world stopped (world.h).
  *
- * States: idle -> running (slices, agent's thread) -> ready (counts complete) -> idle (taken). The GIL
- * guards idle and running; ready belongs to the agent's thread, without the GIL, until taken.
+ * States: idle -> running (slices, agent's thread) -> ready (counts complete) -> idle (taken). Who made it
+ * running, the agent's thread or a collection's callback, has it until it is ready; ready belongs to the agent's
+ * thread until taken. The lists, and nothing else, need the GIL.
  */
 #ifndef GCS_CENSUS_H
 #define GCS_CENSUS_H
@@ -57,7 +58,7 @@ int gcs_census_init(struct gcs_series *series);
 
 bool gcs_census_running(void);
 bool gcs_census_ready(void);
-/* Begins one; false when one is running or ready. The agent's thread, as all that follows. */
+/* Begins one; false when one is running or ready. The agent's thread, as what follows but for the callback's. */
 bool gcs_census_start(void);
 /* Before each slice, without the GIL: whatever does not need it. */
 void gcs_census_prepare(void);

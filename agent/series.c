@@ -24,9 +24,9 @@
 #define SLOT_NS 300000000000ll /* five minutes */
 #define SLOTS 290              /* of the coarse table: a day and a bit */
 #define BLOCK_TYPES 128        /* types are allocated in blocks, which never move */
+#define BLOCK_BYTES (BLOCK_TYPES * sizeof(struct type))
 #define MAX_BLOCKS 8192
 #define NAME_PAGE 4096
-#define ROOM 65536   /* bytes: some hundred types */
 #define LATELY 30    /* censuses: a type that moved within is not dropped while others can pay */
 #define FINE_MIN 120 /* censuses: the fine window is not made shorter than this */
 
@@ -274,22 +274,38 @@ static bool room_for_type(struct gcs_series *s)
 	if (b >= MAX_BLOCKS || (s->ntypes * 4 >= s->table_size * 3 && !grow_table(s)))
 		return false;
 	if (!s->block[b])
-		s->block[b] = take_kept(s, BLOCK_TYPES * sizeof(struct type));
+		s->block[b] = take_kept(s, BLOCK_BYTES);
 	return s->block[b] != NULL;
+}
+
+/* Is there memory for some more types? Tried, since others share what the quota is of. */
+static bool is_room(struct gcs_series *s)
+{
+	void *block = gcs_quota_take(&s->quota, BLOCK_BYTES);
+	void *page = gcs_quota_take(&s->quota, NAME_PAGE);
+	bool both = block && page;
+
+	gcs_quota_release(&s->quota, page, NAME_PAGE);
+	gcs_quota_release(&s->quota, block, BLOCK_BYTES);
+	return both;
 }
 
 void gcs_series_make_room(struct gcs_series *s)
 {
-	/* Early: to grow takes milliseconds when there are tens of thousands. */
-	bool grow = s->ntypes * 8 >= s->table_size * 5;
-	size_t room = ROOM + (grow ? s->table_size * 2 * sizeof(*s->table) : 0);
+	size_t table = 2 * s->table_size * sizeof(*s->table);
 
-	if ((!grow && !s->crowded) || s->kept + room > kept_max(s))
+	/* Early: to grow takes milliseconds when there are tens of thousands. */
+	if (s->ntypes * 8 >= s->table_size * 5 && s->kept + table <= kept_max(s))
+		while (!grow_table(s))
+			if (!drop_something(s))
+				return;
+	if (!s->crowded || s->ntypes * 4 >= s->table_size * 3 ||
+	    s->kept + BLOCK_BYTES + 2 * NAME_PAGE > kept_max(s))
 		return;
-	while (s->quota.max - s->quota.bytes < room)
+	while (!is_room(s))
 		if (!drop_something(s))
 			return;
-	s->crowded = grow && !grow_table(s);
+	s->crowded = false;
 }
 
 bool gcs_series_is_crowded(const struct gcs_series *s)

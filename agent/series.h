@@ -43,7 +43,7 @@ struct gcs_series *gcs_series_new(size_t max_bytes); /* NULL: no memory */
 void gcs_series_free(struct gcs_series *s);
 
 /*
- * The id of a name, made when new; -1 when there is no memory. Ids count from 0 without gaps. Quick, since a census
+ * The id of a name, made when new; -1 when there is no room (above). Ids count from 0 without gaps. Quick, since a census
  * asks with the GIL held: nothing is dropped for a name; the series is crowded, and to be asked again when it has
  * made room.
  */

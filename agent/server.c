@@ -146,10 +146,12 @@ static bool is_stale(const char *name)
 {
 	char path[sizeof(server.path)];
 	unsigned long long start;
+	struct stat st;
 	pid_t pid;
 
 	return !gcs_socket_name_parse(name, &pid, &start) && gcs_process_ended(pid, start) &&
-	       !gcs_socket_path(path, sizeof(path), server.dir, pid, start) && refuses(path);
+	       !gcs_socket_path(path, sizeof(path), server.dir, pid, start) && !lstat(path, &st) &&
+	       S_ISSOCK(st.st_mode) && refuses(path);
 }
 
 /* getdents64() by hand: opendir() would use the target's heap. */
@@ -173,7 +175,7 @@ void gcs_server_sweep(void)
 			struct entry *e = (struct entry *)(block + at);
 
 			at += e->reclen;
-			if (e->type == DT_SOCK && is_stale(e->name))
+			if (is_stale(e->name))
 				unlinkat(fd, e->name, 0);
 		}
 	close(fd);

@@ -99,19 +99,31 @@ static void prefetch_identities(const struct gcs_types *t)
 	}
 }
 
+/* For those that are not stale: half of it free. */
+static uint32_t capacity_for(const struct gcs_types *t)
+{
+	uint32_t capacity = INITIAL, fresh = 0;
+
+	for (uint32_t i = 0; i <= t->mask; i++)
+		fresh += t->entry[i].type && !is_stale(t, &t->entry[i]);
+	while (fresh * 2 > capacity)
+		capacity *= 2;
+	return capacity;
+}
+
 void gcs_types_begin(struct gcs_types *t, bool may_add)
 {
 	t->epoch++;
 	t->full = false;
 	if (may_add && t->epoch >= t->shed + FORGET_AFTER)
-		rehash(t, t->mask + 1); /* without memory the stale ones stay: harmless */
+		rehash(t, capacity_for(t)); /* without memory the stale ones stay: harmless */
 	memset(t->met, 0, 2 * ((size_t)t->mask + 1) * sizeof(*t->met));
 	prefetch_identities(t);
 }
 
 void gcs_types_make_room(struct gcs_types *t)
 {
-	if (!t->full && t->used * 8ull > t->mask * 3ull)
+	if (!t->full && t->used * 2 > t->mask)
 		t->full = rehash(t, (t->mask + 1) * 2) != 0;
 }
 

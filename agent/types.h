@@ -7,8 +7,8 @@
  * (its identity), and resolves the name anew when it is not. Between censuses nothing is held: no
  * reference, since keeping types alive would itself be a leak.
  *
- * Context: written with the GIL, by the agent's thread or (gcs_types_see with may_add false: no
- * allocation) by the thread whose collection ends. The history ids come from series.h.
+ * Context: written by the agent's thread, with the GIL but where it says otherwise, or (gcs_types_see_gil with
+ * may_add false: no allocation) by the thread whose collection ends. The history ids come from series.h.
  */
 #ifndef GCS_TYPES_H
 #define GCS_TYPES_H

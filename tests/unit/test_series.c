@@ -424,6 +424,30 @@ static void names_wait_for_room(void **state)
 	assert_int_equal(gcs_mem_used(), 0);
 }
 
+/* Memory is used up, though not the series' own share of it: histories make room all the same. */
+static void room_where_others_have_the_rest(void **state)
+{
+	struct gcs_series *s;
+	int64_t t = 1;
+
+	(void)state;
+	gcs_mem_fini();
+	assert_int_equal(gcs_mem_init(1 << 20), 0);
+	s = gcs_series_new(2 << 20);
+	assert_non_null(s);
+	fill_with_names(s, 400);
+	while (gcs_series_dropped(s) < 50)
+		move_all(s, t++);
+	for (int i = 0; i < 20; i++) {
+		gcs_series_make_room(s);
+		assert_false(gcs_series_is_crowded(s));
+		fill_with_names(s, gcs_series_types(s) + 100);
+	}
+	assert_true(gcs_series_types(s) > 1500);
+	gcs_series_free(s);
+	assert_int_equal(gcs_mem_used(), 0);
+}
+
 /* When all types move all the time, none loses its history: all become shorter. */
 static void all_are_busy(void **state)
 {
@@ -575,6 +599,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(all_are_busy, setup, teardown),
 		cmocka_unit_test_setup_teardown(alone_in_any_room, setup, teardown),
 		cmocka_unit_test_setup_teardown(names_wait_for_room, setup, teardown),
+		cmocka_unit_test_setup_teardown(room_where_others_have_the_rest, setup, teardown),
 		cmocka_unit_test_setup_teardown(taken_up_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(out_of_memory, setup, teardown),
 	};
