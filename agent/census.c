@@ -15,7 +15,7 @@
 #define IN_CALLBACK_NS 500000  /* the most that a census inside a collection may be expected to take */
 #define IN_CALLBACK_TYPES 16384 /* the largest table that it may have to clear */
 #define CLOCK_EVERY 128        /* steps between looks at the clock */
-#define STEPS_A_TYPE 8         /* what a type's first object takes away from that: it costs as much as hundreds */
+#define STEPS_A_TYPE 32        /* what a type's first object takes away from that: it costs as much as hundreds */
 #define STEPS_MIN 512u
 #define STEPS_MAX 65536u
 #define STEPS_FIRST 1024u
