@@ -84,10 +84,9 @@ print(gc.collect() > 0, [r() for r in refs], gc.garbage)
 """,
     "callbacks": """
 import gc
-gc.disable() # before: a young collection may be due just then, sooner or later by what else there is
 seen = []
 gc.callbacks.append(lambda phase, info: seen.append((phase, info['generation'], sorted(info))))
-gc.collect(0); gc.collect()
+gc.disable(); gc.collect(0); gc.collect()
 print(seen, gc.get_debug(), gc.garbage, gc.isenabled(), gc.get_threshold())
 """,
     "saveall": """
