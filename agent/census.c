@@ -26,7 +26,8 @@
 #define AHEAD 2 /* objects: how far ahead memory is asked for */
 #define TRAIL 64
 
-enum state { IDLE, RUNNING, READY };
+enum state { IDLE, RUNNING, INSIDE, READY };
+enum phase { TO_CLEAR, TO_BEGIN, BEGUN };
 
 /* An object as it was when it was passed. */
 struct footprint {
@@ -46,9 +47,7 @@ static struct gcs_census {
 	struct gcs_series *series;
 	struct gcs_types types;
 	struct gcs_census_result result;
-	bool own;       /* the agent's thread takes it, not a collection's callback */
-	bool to_begin;  /* with the next slice, from the beginning */
-	bool cleared;   /* the types are ready for that */
+	enum phase phase; /* TO_BEGIN: the types are cleared; with the next slice, from the beginning */
 	int list;       /* the one being walked */
 	bool in_list;   /* the trails say where; else at the list's ends */
 	struct trail front, back;
@@ -303,7 +302,8 @@ static void begin(void)
 {
 	census.result.frozen = census.result.unnamed = census.walked = 0;
 	census.list = 0;
-	census.in_list = census.moved = census.to_begin = census.cleared = false;
+	census.in_list = census.moved = false;
+	census.phase = BEGUN;
 	if (!census.result.slices)
 		census.began_ns = gcs_now_ns();
 	census.full_collections = gcs_hook_full_collections();
@@ -325,7 +325,6 @@ int gcs_census_init(struct gcs_series *series)
 	memset(&census.result, 0, sizeof(census.result));
 	census.series = series;
 	census.welcome_ns = INT64_MAX;
-	census.own = false;
 	set_state(IDLE);
 	return gcs_types_init(&census.types);
 }
@@ -355,19 +354,17 @@ bool gcs_census_start(void)
 					 __ATOMIC_ACQUIRE))
 		return false;
 	start();
-	census.own = census.to_begin = true;
-	census.cleared = false;
+	census.phase = TO_CLEAR;
 	return true;
 }
 
 void gcs_census_prepare(void)
 {
-	if (!census.own)
-		return; /* a collection's callback is counting */
 	gcs_series_make_room(census.series);
-	if (census.to_begin && !census.cleared)
+	if (census.phase == TO_CLEAR) {
 		gcs_types_begin(&census.types, true);
-	census.cleared = census.to_begin;
+		census.phase = TO_BEGIN;
+	}
 	gcs_types_make_room(&census.types);
 }
 
@@ -411,23 +408,17 @@ static bool find_place(struct cursor *k)
 	return true;
 }
 
-static enum gcs_census_step over(enum gcs_census_step step)
-{
-	census.own = false;
-	return step;
-}
-
 static enum gcs_census_step restart(void)
 {
 	census.result.restarts++;
-	census.to_begin = true;
+	census.phase = TO_CLEAR;
 	return GCS_CENSUS_MORE;
 }
 
 static enum gcs_census_step give_up(void)
 {
 	set_state(IDLE);
-	return over(GCS_CENSUS_FAILED);
+	return GCS_CENSUS_FAILED;
 }
 
 /*
@@ -444,14 +435,14 @@ static enum gcs_census_step stop_the_world_gil(void)
 	if (collecting && gcs_now_ns() - census.wanted_ns < PATIENCE_NS)
 		return GCS_CENSUS_BUSY;
 	begin();
-	census.to_begin = true; /* should this be in vain */
+	census.phase = TO_CLEAR; /* should this be in vain */
 	if (!gcs_world_count_gil(&census.types, census.series, collecting, &n))
 		return GCS_CENSUS_BUSY;
 	census.result.slices = 1;
 	census.result.unnamed = n.unnamed;
 	census.result.pause_ns = n.pause_ns;
 	finish(n.frozen, !collecting);
-	return over(GCS_CENSUS_DONE);
+	return GCS_CENSUS_DONE;
 }
 
 enum gcs_census_step gcs_census_slice_gil(void)
@@ -461,13 +452,11 @@ enum gcs_census_step gcs_census_slice_gil(void)
 	enum walk w = WALK_ON;
 	struct cursor k;
 
-	if (get_state() != RUNNING)
-		return GCS_CENSUS_DONE; /* taken inside a collection meanwhile */
 	if (!gcs_layout.lists)
 		return stop_the_world_gil();
 	if (gcs_hook_collecting())
 		return GCS_CENSUS_BUSY;
-	if (census.to_begin)
+	if (census.phase == TO_BEGIN)
 		begin();
 	if (is_reordered())
 		return restart();
@@ -493,7 +482,7 @@ enum gcs_census_step gcs_census_slice_gil(void)
 		return GCS_CENSUS_MORE;
 	finish(census.walked - census.result.frozen,
 	       census.result.slices <= 1 || collections_now() == census.collections);
-	return over(GCS_CENSUS_DONE);
+	return GCS_CENSUS_DONE;
 }
 
 /* A slice's length is a power of two, with some inertia. The very first census finds it as it goes. */
@@ -592,7 +581,7 @@ void gcs_census_after_collection_gil(void)
 		return;
 	began = gcs_now_ns();
 	if (began < __atomic_load_n(&census.welcome_ns, __ATOMIC_RELAXED) ||
-	    !__atomic_compare_exchange_n(&census.state, &idle, RUNNING, false, __ATOMIC_ACQ_REL,
+	    !__atomic_compare_exchange_n(&census.state, &idle, INSIDE, false, __ATOMIC_ACQ_REL,
 					 __ATOMIC_ACQUIRE))
 		return;
 	__atomic_store_n(&census.welcome_ns, INT64_MAX, __ATOMIC_RELAXED);

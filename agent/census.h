@@ -19,9 +19,8 @@
  *
  * Free-threaded builds have no lists: there a census is one slice, with the world stopped (world.h).
  *
- * States: idle -> running (slices, agent's thread) -> ready (counts complete) -> idle (taken). Who made it
- * running, the agent's thread or a collection's callback, has it until it is ready; ready belongs to the agent's
- * thread until taken. The lists, and nothing else, need the GIL.
+ * States: idle -> running (slices, agent's thread) or inside (a collection's callback) -> ready (counts complete) ->
+ * idle (taken). Ready belongs to the agent's thread until taken. The lists, and nothing else, need the GIL.
  */
 #ifndef GCS_CENSUS_H
 #define GCS_CENSUS_H

@@ -14,7 +14,6 @@
 #include "hand.h"
 #include "hook.h"
 #include "mem.h"
-#include "peek.h"
 #include "runtime.h"
 #include "server.h"
 #include "thread.h"
@@ -87,7 +86,6 @@ static void on_child(void)
 	gcs_thread_watch_end();
 	gcs_collect_forget();
 	gcs_server_forget();
-	gcs_peek_forget();
 	gcs_hook_share(NULL);
 	gcs_capture_forget();
 	gcs_rt = NULL;

@@ -151,20 +151,51 @@ static uintptr_t find_words(uintptr_t from, size_t size, uintptr_t first, uintpt
 }
 
 /*
+ * What _PyRuntime begins with from 3.13 on: _Py_DebugOffsets, words of which these are the same in all versions, and
+ * others have their place by version. Within a minor version it does not change.
+ */
+enum { OFFSETS_COOKIE, OFFSETS_VERSION, OFFSETS_FREE_THREADED, OFFSETS_MAX = 128 };
+
+static const struct {
+	int minor, gc, gc_size, gc_collecting; /* where in the interpreter; of that its size, and where in it */
+} offsets_of[] = {{13, 10, 71, 72}, {15, 11, 94, 95}};
+
+/* Where the main interpreter's `collecting` and the end of the collector's state are by what CPython says. */
+static bool read_offsets(uintptr_t *collecting, uintptr_t *end)
+{
+	uintptr_t w[OFFSETS_MAX], gc;
+	size_t i = 0, n = sizeof(offsets_of) / sizeof(offsets_of[0]);
+
+	while (i < n && offsets_of[i].minor != py.minor)
+		i++;
+	if (i == n || !py._PyRuntime || !py.PyInterpreterState_Main ||
+	    !gcs_peek_words((uintptr_t)py._PyRuntime, w, OFFSETS_MAX) || memcmp(&w[OFFSETS_COOKIE], "xdebugpy", 8) ||
+	    w[OFFSETS_FREE_THREADED] != (py.free_threaded ? 1 : 0))
+		return false;
+	gc = (uintptr_t)py.PyInterpreterState_Main() + w[offsets_of[i].gc];
+	*collecting = gc + w[offsets_of[i].gc_collecting];
+	*end = gc + w[offsets_of[i].gc_size];
+	return true;
+}
+
+/*
  * Behind the permanent generation and the statistics stand `int collecting; PyObject *garbage, *callbacks;`: the
- * two lists are known.
+ * two lists are known. From 3.15 on a pointer, null but in a collection, stands between (gh-91048), and CPython
+ * must say so.
  */
 static const int *find_collecting(PyObject *gc, uintptr_t from, size_t size)
 {
 	PyObject *garbage = py.PyObject_GetAttrString(gc, "garbage");
 	PyObject *callbacks = py.PyObject_GetAttrString(gc, "callbacks");
 	const int *found = NULL;
-	uintptr_t p = 0;
+	uintptr_t pair = 0, collecting, end;
 
 	if (garbage && callbacks)
-		p = find_words(from, size, (uintptr_t)garbage, (uintptr_t)callbacks);
-	if (p)
-		found = (const int *)(p - 8);
+		pair = find_words(from, size, (uintptr_t)garbage, (uintptr_t)callbacks);
+	if (pair && py.minor < 15)
+		found = (const int *)(pair - 8);
+	else if (pair && read_offsets(&collecting, &end) && collecting == pair - 16 && pair + 16 <= end)
+		found = (const int *)collecting;
 	py.Py_DecRef(garbage);
 	py.Py_DecRef(callbacks);
 	py.PyErr_Clear();
@@ -236,9 +267,6 @@ const char *gcs_gcstate_probe_counters_gil(PyObject *gc)
 	return NULL;
 }
 
-/* Words of _Py_DebugOffsets, which _PyRuntime begins with, as 3.13 has them. */
-enum { OFFSETS_COOKIE, OFFSETS_VERSION, OFFSETS_FREE_THREADED, OFFSETS_GC = 10, OFFSETS_GC_SIZE = 71, OFFSETS_WORDS = 73 };
-
 static bool is_list_at(uintptr_t place)
 {
 	uintptr_t list, type;
@@ -254,16 +282,12 @@ static bool is_list_at(uintptr_t place)
 bool gcs_gcstate_find_immortalize(void)
 {
 	const uintptr_t tail = 8 + 2 * 8 + 2 * 8;
-	uintptr_t offsets[OFFSETS_WORDS], collecting, word;
+	uintptr_t collecting, end, word;
 
 	if (!py.free_threaded || py.minor != 13)
 		return true;
-	if (!py._PyRuntime || !py.PyInterpreterState_Main ||
-	    !gcs_peek_words((uintptr_t)py._PyRuntime, offsets, OFFSETS_WORDS) ||
-	    memcmp(&offsets[OFFSETS_COOKIE], "xdebugpy", 8) || offsets[OFFSETS_FREE_THREADED] != 1 ||
-	    offsets[OFFSETS_GC_SIZE] != offsets[OFFSETS_GC_SIZE + 1] + tail + 8)
+	if (!read_offsets(&collecting, &end) || end != collecting + tail + 8)
 		return false;
-	collecting = (uintptr_t)py.PyInterpreterState_Main() + offsets[OFFSETS_GC] + offsets[OFFSETS_GC_SIZE + 1];
 	if (!is_list_at(collecting + 8) || !is_list_at(collecting + 16) || !gcs_peek(collecting + tail, &word) ||
 	    (int)word > 1)
 		return false;

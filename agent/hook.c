@@ -169,6 +169,17 @@ static void read_baseline(void)
 	py.PyErr_Clear();
 }
 
+/*
+ * First, so that a pause is measured whole. But CPython goes through them by index: inserted while they are being
+ * called, ours would have another's called a second time.
+ */
+static int put_in(void)
+{
+	bool quiet = gcs_layout.lists && !gcs_hook_collecting();
+
+	return quiet ? py.PyList_Insert(callbacks, 0, callback) : py.PyList_Append(callbacks, callback);
+}
+
 int gcs_hook_install_gil(PyObject *gc)
 {
 	callbacks = py.PyObject_GetAttrString(gc, "callbacks");
@@ -185,7 +196,7 @@ int gcs_hook_install_gil(PyObject *gc)
 	}
 	read_baseline();
 	gcs_capture_probe_gil(gc);
-	if (py.PyList_Insert(callbacks, 0, callback)) {
+	if (put_in()) {
 		py.PyErr_Clear();
 		return -1;
 	}
@@ -272,7 +283,7 @@ void gcs_hook_repair_gil(void)
 	if (quiesced || gcs_hook_present_gil())
 		return;
 	current.on = false; /* its stop is not ours to see */
-	if (py.PyList_Insert(callbacks, 0, callback)) {
+	if (put_in()) {
 		py.PyErr_Clear();
 		return;
 	}

@@ -237,7 +237,9 @@ void gcs_loop_run(void)
 {
 	bool child = gcs_attached() && loop.pid != getpid();
 
+	gcs_peek_open();
 	if (!gcs_attach_wait()) {
+		gcs_peek_close();
 		gcs_attach_let_go();
 		if (gcs_attach_failed()) {
 			gcs_events_introduce(); /* there is no socket: the log alone can tell why */
@@ -252,7 +254,6 @@ void gcs_loop_run(void)
 			open_server();
 	}
 	gcs_attach_let_go();
-	gcs_peek_open();
 	begin();
 	while (!gcs_thread_should_stop() && !gcs_thread_is_last())
 		turn();

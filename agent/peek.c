@@ -6,7 +6,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static int in = -1, out = -1; /* the pipe's ends, in the agent's table */
+/* The pipe's ends, in the descriptor table of the thread that opened it. */
+static __thread int in = -1, out = -1;
 
 void gcs_peek_open(void)
 {
@@ -24,11 +25,6 @@ void gcs_peek_close(void)
 		close(in);
 		close(out);
 	}
-	gcs_peek_forget();
-}
-
-void gcs_peek_forget(void)
-{
 	in = out = -1;
 }
 

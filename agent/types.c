@@ -115,9 +115,9 @@ void gcs_types_begin(struct gcs_types *t, bool may_add)
 {
 	t->epoch++;
 	t->full = false;
-	if (may_add && t->epoch >= t->shed + FORGET_AFTER)
-		rehash(t, capacity_for(t)); /* without memory the stale ones stay: harmless */
-	memset(t->met, 0, 2 * ((size_t)t->mask + 1) * sizeof(*t->met));
+	/* Without memory the stale ones stay: harmless. */
+	if (!may_add || t->epoch < t->shed + FORGET_AFTER || rehash(t, capacity_for(t)))
+		memset(t->met, 0, 2 * ((size_t)t->mask + 1) * sizeof(*t->met));
 	prefetch_identities(t);
 }
 

@@ -4,6 +4,7 @@ Guards against an agent that does not attach, attaches late, or attaches cripple
 verify on some CPython shows as a disabled feature, and only the documented ones may be missing. Also: bad
 settings and an unusable socket directory must never stop or disturb the program.
 """
+import concurrent.futures
 import os
 import re
 import shutil
@@ -43,6 +44,42 @@ def test_layouts_verified(python, target):
     assert all(off.values()), "a disabled feature must give its reason"
     assert answer["python"]["free_threaded"] is python.free_threaded
     assert answer["python"]["debug"] is python.debug
+
+
+COLLECTS_FROM_THE_START = """
+import gc, time
+def spin(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+seen = []
+def note(phase, info):
+    seen.append(phase)
+    spin(.02)
+gc.disable()
+gc.callbacks.append(note)
+end = time.monotonic() + 20
+while len(gc.callbacks) == 1 and time.monotonic() < end:
+    gc.collect(0)
+    spin(.002)
+gc.collect(0)
+print(len(gc.callbacks), seen == ["start", "stop"] * (len(seen) // 2))
+"""
+
+
+def test_attach_while_collecting(python, run, tmp_path):
+    """
+    Nearly always inside a collection: what is looked for waits for its end, and no callback is called twice.
+    Most agents are faster than the program's first lines, so it is started many times at once.
+    """
+    def start(i):
+        return run(python, COLLECTS_FROM_THE_START, script="prog%d.py" % i, GCSCOPE_LOG=tmp_path / ("log%d" % i))
+
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        for done in pool.map(start, range(32)):
+            assert (done.stdout, done.stderr) == (b"2 True\n", b"")
+    for log in tmp_path.glob("log*"):
+        assert " disabled " not in log.read_text() or python.free_threaded
 
 
 def test_info(python, target):
