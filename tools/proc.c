@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "paths.h"
 #include "xalloc.h"
 
 #define COMMAND_MAX 8192
@@ -78,11 +79,9 @@ int gcs_proc_read(pid_t pid, struct gcs_proc *out)
 
 bool gcs_proc_alive(pid_t pid, unsigned long long start)
 {
-	struct gcs_proc p;
-
-	if (gcs_proc_read(pid, &p) < 0 || p.state == 'Z' || p.state == 'X')
-		return false;
-	return !start || p.start == start;
+	if (!start)
+		start = gcs_start_time(pid);
+	return start && !gcs_process_ended(pid, start);
 }
 
 bool gcs_proc_maps(pid_t pid, const char *name)
