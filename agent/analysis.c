@@ -9,11 +9,13 @@
 #include "edges.h"
 #include "graph.h"
 #include "pile.h"
+#include "sizes.h"
 
 #define PATH_MAX_STEPS 12 /* of the cycle that is shown */
 #define TRIES 8
 #define SIGNATURES 1024   /* known components, by signature */
 #define SMALL 16          /* members up to which a signature has the names of attributes */
+#define WIDE 256          /* entries of a dict above which the key that leads on is not searched for a signature */
 #define LARGE 200         /* members above which a component with classes in it is shown as one line */
 
 /* Signature -> row, for the life of the process; a wrong hit merges two cycles that look alike. */
@@ -86,9 +88,10 @@ static uint32_t beginning(const struct link *link, uint32_t n)
 	return best;
 }
 
+/* Static as all that is large here: the stack is the application's. One collection is under way at a time. */
 static void rotate(struct link *link, uint32_t n)
 {
-	struct link turned[PATH_MAX_STEPS];
+	static struct link turned[PATH_MAX_STEPS];
 	uint32_t begin = beginning(link, n);
 
 	for (uint32_t i = 0; begin && i < n; i++)
@@ -139,8 +142,8 @@ static void find_advice(struct gcs_pile *p, const struct link *link, uint32_t n,
  */
 static uint64_t name_cycle(struct gcs_pile *p, const uint32_t *path, uint32_t n, struct gcs_cycle *row)
 {
-	struct link link[PATH_MAX_STEPS];
-	char whole[4096] = "";
+	static struct link link[PATH_MAX_STEPS];
+	static char whole[4096];
 	size_t at = 0, all = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
@@ -188,13 +191,18 @@ static uint64_t own_hash(const struct gcs_pile *p, const struct gcs_kind *kind, 
 	return mix(kind->hash, gcs_cycle_fingerprint(name));
 }
 
+static bool is_wide(const PyObject *dict)
+{
+	return gcs_load_i64(dict, GCS_DICT_USED) > WIDE;
+}
+
 /* And two edges between alike objects: their names, where these are quickly found and not the place says all. */
 static uint64_t edge_hash(struct gcs_pile *p, const struct gcs_kind *kind, uint32_t from, uint32_t to,
 			  uint32_t place)
 {
 	char via[GCS_VIA_MAX];
 
-	if (kind->step != GCS_STEP_INSTANCE && kind->step != GCS_STEP_DICT)
+	if (kind->step != GCS_STEP_INSTANCE && (kind->step != GCS_STEP_DICT || is_wide(p->object[from])))
 		return place;
 	name_edge(p, from, to, via, sizeof(via));
 	return gcs_cycle_fingerprint(via);
@@ -319,9 +327,13 @@ static uint64_t describe(struct analysis *a, uint32_t k, struct gcs_cycle *row)
 /* A component that has not been met before: finds its name, and the row of that name. */
 static struct gcs_cycle *name_component(struct analysis *a, uint32_t k)
 {
-	struct gcs_cycle fresh = {.size = a->components.first[k + 1] - a->components.first[k]}, *row;
-	uint64_t fingerprint = describe(a, k, &fresh);
+	static struct gcs_cycle fresh;
+	struct gcs_cycle *row;
+	uint64_t fingerprint;
 
+	memset(&fresh, 0, sizeof(fresh));
+	fresh.size = a->components.first[k + 1] - a->components.first[k];
+	fingerprint = describe(a, k, &fresh);
 	row = gcs_cycletable_find(a->table, fingerprint);
 	if (row)
 		return row;
@@ -390,14 +402,18 @@ static uint32_t sum_up(struct analysis *a, const uint32_t *owner, bool wait, str
 	return n;
 }
 
+/* Names take their time: when that is up, the rest is not counted. */
 static void count(struct analysis *a, bool wait, const struct total *total)
 {
 	for (uint32_t k = 0; k < a->components.count; k++) {
-		if (!is_whole(a, k)) {
-			if (wait)
-				continue;
-			a->out->partial += total[k].objects;
+		if (!is_whole(a, k) && wait)
+			continue;
+		if (gcs_pile_is_late(&a->pile)) {
+			a->pile.lost += total[k].objects;
+			continue;
 		}
+		if (!is_whole(a, k))
+			a->out->partial += total[k].objects;
 		gcs_cycletable_count(a->table, row_of(a, k), total[k].objects, total[k].bytes);
 	}
 }
@@ -433,13 +449,13 @@ static void analyse_window(struct analysis *a)
 	gcs_pile_carry(p, undecided);
 }
 
-void gcs_analyse_gil(struct gcs_gc_head *list, uint64_t limit, const char *where,
+void gcs_analyse_gil(struct gcs_gc_head *list, uint64_t limit, int64_t until_ns, const char *where,
 		     struct gcs_cycletable *table, struct gcs_scratch *scratch, struct gcs_analysed *out)
 {
 	struct analysis a = {.table = table, .where = where, .out = out};
 
 	memset(out, 0, sizeof(*out));
-	if (!gcs_pile_begin(&a.pile, list, limit, scratch))
+	if (!gcs_pile_begin(&a.pile, list, limit, until_ns, scratch))
 		return;
 	while (gcs_pile_next(&a.pile))
 		analyse_window(&a);

@@ -19,17 +19,17 @@
 
 struct gcs_analysed {
 	uint64_t objects;   /* looked at */
-	uint64_t lost;      /* of these, left out for want of room */
+	uint64_t lost;      /* of these, left out for want of room or time */
 	uint64_t partial;   /* of these, counted without having seen all that they lead to */
 	uint64_t acyclic;   /* of these, in no cycle and held by none */
 	bool complete;      /* there were no more */
 };
 
 /*
- * Analyses the objects of the list, `limit` at most, and counts them in the table. `where`: the line on which the
- * collection began, or "".
+ * Analyses the objects of the list, `limit` at most, until until_ns (monotonic), and counts them in the table. `where`:
+ * the line on which the collection began, or "".
  */
-void gcs_analyse_gil(struct gcs_gc_head *list, uint64_t limit, const char *where,
+void gcs_analyse_gil(struct gcs_gc_head *list, uint64_t limit, int64_t until_ns, const char *where,
 		     struct gcs_cycletable *table, struct gcs_scratch *scratch, struct gcs_analysed *out);
 
 #endif

@@ -208,16 +208,22 @@ static void show_again(struct hidden *h)
 		h->head[i]->prev |= GCS_COLLECTING;
 }
 
-static uint64_t limit(int64_t at)
+/* How long this pause may grow by the analysis. */
+static int64_t allowance(int64_t at)
 {
-	double ns, most = (double)(at - now.start_ns) / PAUSE_SHARE;
+	int64_t most = (at - now.start_ns) / PAUSE_SHARE, credit = gcs_budget_credit(&budget, at);
 
-	if (gcs_config.cycles == GCS_CYCLES_ALL)
-		return UINT64_MAX;
-	ns = (double)gcs_budget_credit(&budget, at);
 	if (most < LEAST_NS)
 		most = LEAST_NS;
-	return (uint64_t)((ns < most ? ns : most) / object_ns) + 1;
+	return credit < most ? credit : most;
+}
+
+/* As many as are expected to take that long; those of wider objects end when it is over. */
+static uint64_t limit(int64_t ns)
+{
+	if (gcs_config.cycles == GCS_CYCLES_ALL)
+		return UINT64_MAX;
+	return ns > 0 ? (uint64_t)((double)ns / object_ns) + 1 : 1;
 }
 
 /* Of the list, at most this many. */
@@ -232,8 +238,9 @@ static uint64_t count_up_to(struct gcs_gc_head *list, uint64_t most)
 
 static void found(struct gcs_gc_head *garbage, struct gcs_gc_head *legacy)
 {
-	int64_t begin = gcs_now_ns();
-	uint64_t most = limit(begin);
+	int64_t begin = gcs_now_ns(), ns = allowance(begin);
+	int64_t until = gcs_config.cycles == GCS_CYCLES_ALL ? INT64_MAX : begin + ns - ns / 8; /* then links are mended */
+	uint64_t most = limit(ns);
 	struct hidden hidden;
 
 	if (!table || gcs_gc_next(garbage) == garbage) {
@@ -242,8 +249,8 @@ static void found(struct gcs_gc_head *garbage, struct gcs_gc_head *legacy)
 	}
 	if (hide_legacy(legacy, &hidden)) {
 		now.found = count_up_to(garbage, most < UINT64_MAX / COUNT ? COUNT * most : UINT64_MAX);
-		gcs_analyse_gil(garbage, now.found < most ? now.found : most, now.where, table, &scratch,
-				&now.seen);
+		gcs_analyse_gil(garbage, now.found < most ? now.found : most, until, now.where, table,
+				&scratch, &now.seen);
 	}
 	show_again(&hidden);
 	now.analysis_ns = gcs_now_ns() - begin;
@@ -292,9 +299,11 @@ static double weigh(uint64_t counted)
 	return counted ? 1 + (double)extra / (double)counted : 1;
 }
 
-static void give_up_after(bool shown)
+static void give_up_after(enum gcs_decoy_end end)
 {
-	misses = shown ? 0 : misses + 1;
+	if (end == GCS_DECOY_KEPT)
+		return;
+	misses = end == GCS_DECOY_SHOWN ? 0 : misses + 1;
 	if (misses < MISSES_MAX)
 		return;
 	table = NULL;

@@ -3,12 +3,13 @@
 
 #include <string.h>
 
+#include "clock.h"
 #include "cycletable.h"
 #include "edges.h"
 #include "graph.h"
 #include "sizes.h"
 
-#define KINDS_MAX 512 /* distinct types of one window; of more, the rest is not told apart */
+#define KINDS_MAX 512 /* distinct types of one window, the last for all that there are more */
 #define KIND_SLOTS 1024
 
 /* Scratch for each object of a window: the arrays here and in graph.c, and three edges. */
@@ -17,6 +18,7 @@
 #define SIZE_MIN 64
 #define SIZE_FIRST 4096 /* most piles are smaller; and of larger ones not all that the scratch has is touched */
 #define EDGES_SHARE 3 /* edges get this part of what the arrays leave */
+#define CLOCK_EVERY 2048 /* references between looks at the clock */
 
 /* In place of a number. Links are no numbers: they are larger. */
 #define NUMBER_MAX 0x3ffffff0u
@@ -34,6 +36,20 @@ static void set_number(struct gcs_gc_head *g, uintptr_t number)
 
 /* ---- types ---- */
 
+/* Of no type's shape: a word that is a table's address in one is text in the next. */
+static uint16_t other_kind(struct gcs_pile *p)
+{
+	static const char name[] = "(other)";
+	struct gcs_kind *k = &p->kinds[KINDS_MAX - 1];
+
+	if (p->nkinds < KINDS_MAX) {
+		p->nkinds = KINDS_MAX;
+		*k = (struct gcs_kind){.named = true, .hash = gcs_cycle_fingerprint(name), .step = GCS_STEP_OTHER};
+		memcpy(k->name, name, sizeof(name));
+	}
+	return KINDS_MAX - 1;
+}
+
 static uint16_t kind_of(struct gcs_pile *p, PyObject *type)
 {
 	uint32_t i = (uint32_t)(((uintptr_t)type >> 4) * 0x9E3779B97F4A7C15ull >> 54);
@@ -42,8 +58,8 @@ static uint16_t kind_of(struct gcs_pile *p, PyObject *type)
 	for (; p->kind_slot[i]; i = (i + 1) % KIND_SLOTS)
 		if (p->kinds[p->kind_slot[i] - 1].type == type)
 			return (uint16_t)(p->kind_slot[i] - 1);
-	if (p->nkinds == KINDS_MAX)
-		return KINDS_MAX - 1;
+	if (p->nkinds >= KINDS_MAX - 1)
+		return other_kind(p);
 	k = &p->kinds[p->nkinds++];
 	p->kind_slot[i] = (uint16_t)p->nkinds;
 	k->type = type;
@@ -65,19 +81,40 @@ const struct gcs_kind *gcs_pile_kind(struct gcs_pile *p, uint32_t v)
 	return k;
 }
 
-static uint32_t rank_of(const struct gcs_pile *p, const struct gcs_kind *a)
+static bool stands_before(const struct gcs_kind *a, const struct gcs_kind *b)
 {
-	bool builtin_a = !strchr(a->name, '.');
-	uint32_t rank = 0;
+	bool builtin_a = !strchr(a->name, '.'), builtin_b = !strchr(b->name, '.');
 
-	for (uint32_t i = 0; i < p->nkinds; i++) {
-		const struct gcs_kind *b = &p->kinds[i];
-		bool builtin_b = !strchr(b->name, '.');
+	return builtin_a != builtin_b ? builtin_b : strcmp(a->name, b->name) < 0;
+}
 
-		if (b->named && (builtin_b != builtin_a ? builtin_a : strcmp(b->name, a->name) < 0))
-			rank++;
+/* Shell's sort: libc's takes memory of its own. */
+static void sort(struct gcs_kind *kinds, uint16_t *order, uint32_t n)
+{
+	for (uint32_t gap = n / 2; gap; gap /= 2)
+		for (uint32_t i = gap, j; i < n; i++) {
+			uint16_t moved = order[i];
+
+			for (j = i; j >= gap && stands_before(&kinds[moved], &kinds[order[j - gap]]); j -= gap)
+				order[j] = order[j - gap];
+			order[j] = moved;
+		}
+}
+
+static void rank_kinds(struct gcs_pile *p)
+{
+	uint16_t order[KINDS_MAX];
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < p->nkinds; i++)
+		if (p->kinds[i].named)
+			order[n++] = (uint16_t)i;
+	sort(p->kinds, order, n);
+	for (uint32_t i = 0; i < n; i++) {
+		bool new_name = i && stands_before(&p->kinds[order[i - 1]], &p->kinds[order[i]]);
+
+		p->kinds[order[i]].rank = i && !new_name ? p->kinds[order[i - 1]].rank : i;
 	}
-	return rank;
 }
 
 void gcs_pile_rank(struct gcs_pile *p)
@@ -87,9 +124,7 @@ void gcs_pile_rank(struct gcs_pile *p)
 	p->ranked = true;
 	for (uint32_t v = 0; v < p->n; v++)
 		gcs_pile_kind(p, v);
-	for (uint32_t i = 0; i < p->nkinds; i++)
-		if (p->kinds[i].named)
-			p->kinds[i].rank = rank_of(p, &p->kinds[i]);
+	rank_kinds(p);
 	for (uint32_t v = 0; v < p->n; v++)
 		p->rank[v] = p->kinds[p->kind[v]].rank;
 }
@@ -108,7 +143,8 @@ static void *take(struct gcs_pile *p, size_t n)
 	return gcs_scratch_alloc(p->scratch, n);
 }
 
-bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit, struct gcs_scratch *scratch)
+bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit, int64_t until_ns,
+		    struct gcs_scratch *scratch)
 {
 	size_t left = scratch->size - scratch->used, room = left > BYTES_FIXED ? (left - BYTES_FIXED) / BYTES_EACH : 0;
 
@@ -119,6 +155,7 @@ bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit
 	p->list = list;
 	p->next = gcs_gc_next(list);
 	p->limit = limit;
+	p->until_ns = until_ns;
 	p->room = room < NUMBER_MAX ? (uint32_t)room : NUMBER_MAX;
 	p->size = p->room < SIZE_FIRST ? p->room : SIZE_FIRST;
 	p->object = take(p, p->room * sizeof(*p->object));
@@ -217,6 +254,7 @@ struct visit {
 	uint32_t from;            /* the vertex */
 	const PyObject *own_type; /* of the object of it that is traversed */
 	uint32_t begin, n, max;
+	uint32_t seen; /* references */
 	bool crowded;
 	uint32_t *to;
 };
@@ -246,12 +284,21 @@ static void add_edge(struct visit *v, uint32_t vertex)
 		v->crowded = true;
 }
 
+bool gcs_pile_is_late(struct gcs_pile *p)
+{
+	if (!p->late)
+		p->late = gcs_now_ns() > p->until_ns;
+	return p->late;
+}
+
 static int on_visit(PyObject *target, void *arg)
 {
 	struct visit *v = arg;
 	struct gcs_pile *p = v->pile;
 	uint32_t i, vertex;
 
+	if (++v->seen % CLOCK_EVERY == 0 && gcs_pile_is_late(p))
+		return 1; /* one object may refer to millions */
 	if (!target || target == v->own_type)
 		return 0;
 	if (!gcs_is_garbage(target)) {
@@ -288,7 +335,7 @@ static void traverse_part(struct visit *v, uint32_t part)
 	traverse(v, part);
 }
 
-/* False: no room for all. */
+/* False: no room for all, or no time. */
 static bool find_edges(struct gcs_pile *p)
 {
 	struct visit v = {.pile = p};
@@ -296,7 +343,7 @@ static bool find_edges(struct gcs_pile *p)
 	p->scratch->used = p->mark;
 	v.max = (uint32_t)((p->scratch->size - p->mark) / EDGES_SHARE / sizeof(*v.to));
 	p->to = v.to = take(p, v.max * sizeof(*v.to));
-	for (uint32_t i = 0; i < p->n; i++) {
+	for (uint32_t i = 0; i < p->n && !p->late; i++) {
 		p->first[i] = v.begin = v.n;
 		if (p->part_of[i] != i)
 			continue;
@@ -306,7 +353,7 @@ static bool find_edges(struct gcs_pile *p)
 		traverse_part(&v, p->closure[i]);
 	}
 	p->first[p->n] = v.n;
-	return !v.crowded;
+	return !v.crowded && !p->late;
 }
 
 /* Decided they will not be: of those objects, the first n. */
@@ -335,13 +382,18 @@ static void shrink(struct gcs_pile *p)
 
 bool gcs_pile_next(struct gcs_pile *p)
 {
-	while (!p->last) {
+	while (!p->last && !gcs_pile_is_late(p)) {
 		fill(p);
 		join_parts(p);
 		if (find_edges(p))
 			return p->n;
-		shrink(p);
+		if (p->late)
+			p->carried = p->n;
+		else
+			shrink(p);
 	}
+	if (p->late)
+		give_up(p, p->carried);
 	return false;
 }
 

@@ -59,6 +59,8 @@ struct gcs_pile {
 	uint32_t carried;
 	uint32_t size, room; /* of a window: grows where that is of use, up to the room that there is */
 	uint64_t limit;
+	int64_t until_ns;
+	bool late;
 	uint16_t *kind_slot; /* by the type's address */
 	struct gcs_gc_head *list, *next;
 	struct gcs_scratch *scratch;
@@ -68,8 +70,11 @@ struct gcs_pile {
 /* One that the collection under way found, and frees? */
 bool gcs_is_garbage(PyObject *o);
 
-/* `limit`: objects at most. False: the scratch is too small for any. */
-bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit, struct gcs_scratch *scratch);
+/* `limit`: objects at most; until_ns: when it is too late for more. False: the scratch is too small for any. */
+bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit, int64_t until_ns,
+		    struct gcs_scratch *scratch);
+/* Looks at the clock. Once late there is no further window. */
+bool gcs_pile_is_late(struct gcs_pile *p);
 /* The next window; false when all has been taken. Frees what the scratch was used for since the last one. */
 bool gcs_pile_next(struct gcs_pile *p);
 /*

@@ -12,6 +12,7 @@
 /* Members of the containers, counted from ob_type: the same in every build so far. */
 #define GCS_OB_SIZE 8
 #define GCS_LIST_ALLOCATED 24
+#define GCS_DICT_USED 8
 #define GCS_DICT_KEYS 24
 #define GCS_DICT_VALUES 32
 #define GCS_SET_MASK 24

@@ -12,7 +12,7 @@ import re
 import pytest
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "capture")
-PROGRAMS = ("builtin_types", "callbacks", "debugging", "extension", "finalizers", "forks", "hiding", "large", "stdlib",
+PROGRAMS = ("builtin_types", "callbacks", "debugging", "extension", "finalizers", "forks", "hiding", "holding", "large", "stdlib",
             "threads", "tracing")
 DEVELOPMENT = ("extension", "stdlib")  # with -X dev: ResourceWarnings, and memory that is checked
 SETTINGS = {"GCSCOPE_CYCLES": "all", "GCSCOPE_INTERVAL": "0.05", "PYTHONHASHSEED": "0", "PYTHONFAULTHANDLER": "1"}

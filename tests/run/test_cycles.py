@@ -387,3 +387,73 @@ def test_more_distinct_cycles_than_rows(few_pythons, target):
     assert len(found) < 1000 and others["distinct"] >= 800 and others["objects"] >= 800
     assert row(answer, "Node.b -> Node.often")["count"] == 500
     assert sum(r["objects"] for r in found) + others["objects"] + answer["acyclic"] == answer["objects"]
+
+
+MANY_TYPES = '''
+import gc
+gc.disable()
+plain = [type("Plain%d" % i, (), {"__slots__": ("me",)}) for i in range(1000)]
+rows = [type("Row%d" % i, (dict,), {"__slots__": ()}) for i in range(1000)]
+
+def every(classes):
+    for c in classes:
+        o = c()
+        if c in plain:
+            o.me = o
+        else:
+            o["me"] = o
+    ring = [b"held by this list alone" * 2]
+    ring.append(ring)
+'''
+
+
+def test_more_types_than_are_told_apart(python, target):
+    """The rest have no shape of their own: none is taken for a dict, whose table would be followed."""
+    t = target(python, MANY_TYPES, **ALL)
+    t.needs("cycles")
+    for classes in ("plain[:511] + rows[:1]", "rows", "plain + rows", "rows[:512] + plain"):
+        t.eval("every(%s) or gc.collect()" % classes)
+    answer, _ = rows(t)
+    assert answer["objects"] >= 512 + 1000 + 2000 + 1512 and not answer["estimate"]
+    assert answer["others"]["distinct"] > 500
+
+
+WIDE = '''
+import gc, time
+gc.disable()
+
+def wide(n):
+    ring = [None] * n
+    ring.append(ring)
+
+def wide_dict(n):
+    ring = dict.fromkeys(range(n))
+    ring["me"] = ring
+
+def best(make, n):
+    """The shortest collection of some."""
+    took = []
+    for _ in range(5):
+        make(n)
+        begin = time.thread_time()
+        gc.collect()
+        took.append(time.thread_time() - begin)
+        time.sleep(.02)
+    return min(took)
+'''
+
+
+@pytest.mark.parametrize("make", ["wide, 8000000", "wide_dict, 2000000"])
+def test_few_objects_of_many_references(few_pythons, target, make):
+    """Of garbage that is wide a pause grows no more than of any other."""
+    pauses = []
+    for with_agent in (False, True):
+        t = target(few_pythons, WIDE, with_agent=with_agent, attach=with_agent, GCSCOPE_BUDGET="100",
+                   GCSCOPE_INTERVAL="60")
+        if with_agent:
+            t.needs("cycles")
+        pauses.append(t.eval("best(%s)" % make))
+        if with_agent:
+            assert t.ask("cycles")["captured"] >= 5
+    plain, caught = pauses
+    assert caught < plain * 1.3 + .002, (plain, caught)
