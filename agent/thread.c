@@ -368,7 +368,7 @@ static void *thread_main(void *arg)
 		self.wake = make_wake_socket();
 	gcs_loop_run();
 	if (!gcs_thread_should_stop())
-		gcs_hand_stop(); /* all others have ended: this process ends with us */
+		gcs_hand_stop(true); /* all others have ended: this process ends with us */
 	if (gcs_thread_keeps() && self.wake >= 0)
 		hand_over();
 	/* Without a table of our own nothing is closed for us. */
@@ -409,7 +409,7 @@ int gcs_thread_start(void)
 	rc = gcs_thread_create(&self.id, thread_main, (void *)(intptr_t)carry);
 	self.running = !rc;
 	if (rc)
-		gcs_hand_stop();
+		gcs_hand_stop(false);
 	self.carry = -1;
 	if (carry >= 0) {
 		/* Closed here only once the thread has its copy. */
@@ -434,8 +434,10 @@ void gcs_thread_stop(bool keep)
 {
 	int saved = errno;
 
-	if (!self.running)
+	if (!self.running) {
+		gcs_hand_stop(!keep); /* one that was busy in the last fork */
 		return;
+	}
 	/* First the connection, which the thread must find when it sees that it should stop. */
 	self.carry = connect_to_thread();
 	__atomic_store_n(&self.keep, keep, __ATOMIC_RELEASE);
@@ -443,7 +445,7 @@ void gcs_thread_stop(bool keep)
 	if (self.carry < 0 && __atomic_load_n(&self.wake_length, __ATOMIC_ACQUIRE))
 		wake_without_descriptors();
 	pthread_join(self.id, NULL);
-	gcs_hand_stop();
+	gcs_hand_stop(!keep);
 	gcs_thread_wait_until_gone(self.tid);
 	self.running = false;
 	if (!keep && self.carry >= 0) {
