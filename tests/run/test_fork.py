@@ -227,6 +227,26 @@ def test_raw_fork(python, target, sockdir, how):
         kill(pid)
 
 
+@pytest.mark.parametrize("then", ["sys.exit(3)", "os._exit(fork_and_exit(1, 3)[0])",
+                                  "gc.collect(); gc.collect(); print(fork_and_exit(1, 3)); sys.exit(3)"])
+def test_bare_fork(python, run, then):
+    """The system call, past pthread_atfork()'s handlers: the child ends, forks and collects like any other."""
+    done = run(python, FORKS + """
+time.sleep(.4)
+pid = ctypes.PyDLL(None).syscall({"x86_64": 57}.get(os.uname().machine) or sys.exit("skip"))
+if pid == 0:
+    %s
+end = time.monotonic() + 5
+while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) and time.monotonic() < end:
+    time.sleep(.01)
+os.kill(pid, 9)
+print(status(pid) >> 8)
+""" % then)
+    if b"skip" in done.stderr:
+        pytest.skip("this processor has no such system call")
+    assert (done.status, done.stdout.splitlines()[-1], done.stderr) == (0, b"3", b"")
+
+
 @pytest.mark.limit(120)
 @pytest.mark.parametrize("how", ["py", "c"])
 def test_raw_forks_during_censuses(python, target, how):
@@ -483,3 +503,72 @@ class Forks:
             break
     assert seen.count((True, 0)) == 3 and set(seen) <= {(True, 0), (False, 0)}, seen
     assert t.ask("stat")["pid"] == t.pid
+
+
+COLLECTED_BY_US = """
+import gc, logging, os, queue, socket, sys, threading, time
+gc.disable()
+main = threading.get_ident()
+class Object:
+    def __init__(self):
+        self.me = self
+
+def ask():
+    import gcscope
+    global asking
+    asking = socket.socket(socket.AF_UNIX)
+    asking.connect(gcscope.socket_path())
+    asking.sendall(b"collect\\n")
+"""
+
+
+def test_fork_while_a_finalizer_waits_for_its_lock(few_pythons, run):
+    """The finalizer, on a thread of ours, waits for a lock that the forking thread holds: neither waits for ever."""
+    done = run(few_pythons, COLLECTED_BY_US + """
+begun, asked = threading.Event(), threading.Event()
+class Waits(Object):
+    def __del__(self):
+        begun.set()
+        time.sleep(.5)
+        logging.getLogger("made.in.finalizer")  # logging's lock is held over a fork
+        ended.set()
+
+def fork():
+    begun.wait()
+    for _ in range(3):
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
+        os.waitpid(pid, 0)
+    forked.set()
+
+ended, forked = threading.Event(), threading.Event()
+for turn in range(2):
+    for event in (begun, ended, forked):
+        event.clear()
+    Waits()
+    threading.Thread(target=fork, daemon=True).start()
+    ask()
+    time.sleep(2)
+    while not ended.is_set() or not forked.is_set():
+        time.sleep(.01)
+print("end", flush=True)
+""", flags=["-W", "ignore"])
+    assert (done.status, done.stdout, done.stderr) == (0, b"end\n", b"")
+
+
+def test_a_finalizer_leaves_no_thread_behind(python, run):
+    done = run(python, COLLECTED_BY_US + """
+class Looks(Object):
+    def __del__(self):
+        seen.append(threading.current_thread() is not threading.main_thread())
+
+seen = []
+while True not in seen:
+    Looks()
+    ask()
+    time.sleep(1.5)
+time.sleep(.1)
+print(threading.active_count(), flush=True)
+""")
+    assert (done.status, done.stdout, done.stderr) == (0, b"1\n", b"")
