@@ -51,6 +51,13 @@ bool gcs_attach_failed(void)
 	return __atomic_load_n(&state, __ATOMIC_ACQUIRE) == FAILED;
 }
 
+void gcs_attach_give_up(void)
+{
+	enum attach_state none = NOT_YET;
+
+	__atomic_compare_exchange_n(&state, &none, FAILED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
 bool gcs_attach_begun(void)
 {
 	return begun;
