@@ -10,7 +10,7 @@
  * client notices nothing.
  *
  * Nobody can write to a descriptor of this thread from outside. It is woken by a SIGURG, which it blocks and reads
- * from a signalfd; where one cannot be had it looks round twice a second. Its sockets pass through a connection to an
+ * from a signalfd; where one cannot be had it looks round often. Its sockets pass through a connection to an
  * abstract socket of its own, which only this process may use; where that cannot be made the clients are lost.
  */
 #ifndef GCS_THREAD_H
