@@ -67,6 +67,7 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyDict_Next, int, (PyObject *, Py_ssize_t *, PyObject **, PyObject **))                  \
 	X(PyDict_GetItemWithError, PyObject *, (PyObject *, PyObject *))                           \
 	X(PyDict_SetItemString, int, (PyObject *, const char *, PyObject *))                       \
+	X(PyDict_DelItem, int, (PyObject *, PyObject *))                                           \
 	X(PyDict_DelItemString, int, (PyObject *, const char *))                                   \
 	X(PyList_New, PyObject *, (Py_ssize_t))                                                    \
 	X(PyList_Size, Py_ssize_t, (PyObject *))                                                   \

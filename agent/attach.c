@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "attach.h"
 
+#include <pthread.h>
 #include <stdint.h>
+#include <string.h>
 #include <time.h>
 
 #include "api.h"
@@ -47,6 +49,13 @@ bool gcs_attached(void)
 bool gcs_attach_failed(void)
 {
 	return __atomic_load_n(&state, __ATOMIC_ACQUIRE) == FAILED;
+}
+
+void gcs_attach_give_up(void)
+{
+	enum attach_state none = NOT_YET;
+
+	__atomic_compare_exchange_n(&state, &none, FAILED, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
 bool gcs_attach_begun(void)
@@ -411,11 +420,42 @@ bool gcs_collect_start(int generation)
 	return true;
 }
 
+static bool is_dummy_thread(PyObject *thread)
+{
+	PyObject *type = py.PyObject_GetAttrString(thread, "__class__");
+	PyObject *name = type ? py.PyObject_GetAttrString(type, "__name__") : NULL;
+	const char *text = name ? py.PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
+	bool is = text && !strcmp(text, "_DummyThread");
+
+	py.Py_DecRef(name);
+	py.Py_DecRef(type);
+	return is;
+}
+
+/*
+ * A finalizer that asks for threading.current_thread(), as logging does, leaves an entry for this thread, which
+ * before 3.13 stays for good.
+ */
+static void leave_no_dummy_thread(void)
+{
+	PyObject *threading = py.PyDict_GetItemString(py.PyImport_GetModuleDict(), "threading");
+	PyObject *active = function(threading, "_active");
+	PyObject *key = py.PyLong_FromLong((long)pthread_self());
+	PyObject *thread = active && key ? py.PyDict_GetItemWithError(active, key) : NULL;
+
+	if (thread && is_dummy_thread(thread))
+		py.PyDict_DelItem(active, key);
+	py.Py_DecRef(key);
+	py.Py_DecRef(active);
+	py.PyErr_Clear();
+}
+
 static void collect_with_gil(void)
 {
 	int gil = gcs_gil_ensure();
 
 	collect_once(NULL);
+	leave_no_dummy_thread();
 	py.PyGILState_Release(gil);
 }
 

@@ -22,6 +22,7 @@ bool gcs_attach_wait(void);
 /* The main thread may go on: called when the socket is there, so that the program's first line finds it. */
 void gcs_attach_let_go(void);
 bool gcs_attached(void);
+void gcs_attach_give_up(void); /* agent's thread: there will be none, unless there is one already */
 bool gcs_attach_failed(void); /* for good: gcs_disable() says why */
 bool gcs_attach_begun(void);  /* or done: not to be begun anew in a forked child */
 uint64_t gcs_attach_ns(void); /* how long that took, with the GIL held */

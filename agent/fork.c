@@ -44,6 +44,20 @@ static int start_thread(void *unused)
 	return 0;
 }
 
+static void on_child(void);
+
+/*
+ * A fork past all handlers (the bare system call, _Fork()): its child has our memory wiped, and takes itself for the
+ * parent still. Wherever we come first there; without a system call.
+ */
+void gcs_fork_meet_bare(void)
+{
+	if (!gcs_mem_wiped() || (!gcs_rt && !gcs_thread_running()))
+		return;
+	waiting = false;
+	on_child();
+}
+
 /*
  * Before attach there are no hooks to end the thread that waits for the interpreter, which 3.12 and later
  * would count: it is ended here, since it holds nothing, and cannot wait for the GIL while held off. It may still
@@ -51,6 +65,7 @@ static int start_thread(void *unused)
  */
 static void on_prepare(void)
 {
+	gcs_fork_meet_bare();
 	gcs_gil_hold_off();
 	waiting = !gcs_attach_begun() && !gcs_attach_failed() && (gcs_thread_running() || waiting_due);
 	waiting_ended = waiting && !gcs_gil_inside();
@@ -145,7 +160,7 @@ static void stop_thread_gil(bool at_end)
 		while (!begin_change())
 			nanosleep(&pause, NULL);
 	}
-	if (gcs_thread_running()) {
+	if (gcs_thread_running() || gcs_hand_there()) {
 		gcs_gil_hold_off();
 		if (!ts && (at_end || gcs_hand_busy() || gcs_gil_inside()))
 			ts = py.PyEval_SaveThread();
@@ -161,6 +176,7 @@ static PyObject *before_fork(PyObject *self, PyObject *arg)
 {
 	(void)self;
 	(void)arg;
+	gcs_fork_meet_bare();
 	__atomic_add_fetch(&depth, 1, __ATOMIC_SEQ_CST);
 	if (!over)
 		stop_thread_gil(false);
@@ -174,6 +190,7 @@ static PyObject *before_fork(PyObject *self, PyObject *arg)
 static int restart_gil(void *unused)
 {
 	(void)unused;
+	gcs_fork_meet_bare();
 	if (!__atomic_load_n(&restart_due, __ATOMIC_ACQUIRE) || !begin_change())
 		return 0;
 	__atomic_store_n(&restart_due, false, __ATOMIC_SEQ_CST);
@@ -222,6 +239,7 @@ static PyObject *at_exit(PyObject *self, PyObject *arg)
 {
 	(void)self;
 	(void)arg;
+	gcs_fork_meet_bare();
 	over = true;
 	child_pending = false;
 	__atomic_store_n(&restart_due, false, __ATOMIC_RELEASE);

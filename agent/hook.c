@@ -124,6 +124,7 @@ static PyObject *on_gc(PyObject *self, PyObject *const *args, Py_ssize_t n)
 	if (quiesced || n != 2)
 		goto out;
 	begin = gcs_now_ns();
+	gcs_fork_meet_bare();
 	if (py.PyUnicode_ReadChar(args[0], 2) == 'a') {
 		gcs_fork_late_start_gil();
 		on_start(args[1]);

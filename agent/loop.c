@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "loop.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <string.h>
 #include <time.h>
@@ -20,6 +21,7 @@
 #include "thread.h"
 
 #define TURN_MAX_NS 500000000ll       /* look round at least twice a second */
+#define UNHEARD_NS 20000000           /* ... and more often where nothing can wake us */
 #define SWEEP_NS 30000000000ll        /* between looks for dead sockets */
 #define CHILD_DELAY_NS 20000000       /* most children that only exec are gone by then */
 #define BUSY_RETRY_NS 2000000         /* a collection or a fork is under way */
@@ -157,10 +159,13 @@ static void wait_for_something(int64_t until)
 
 	if (ns < 0)
 		ns = 0;
+	if (gcs_thread_wake_fd() < 0)
+		ns = min64(ns, UNHEARD_NS);
 	ts = (struct timespec){ns / 1000000000, ns % 1000000000};
 	n = gcs_server_poll(p);
 	p[n] = (struct pollfd){.fd = gcs_thread_wake_fd(), .events = POLLIN};
-	ppoll(p, n + 1, &ts, NULL);
+	if (ppoll(p, n + 1, &ts, NULL) < 0 && errno != EINTR)
+		gcs_thread_sleep(ns); /* more of them than the application's RLIMIT_NOFILE has become */
 	if (p[n].revents)
 		gcs_thread_woken();
 	if (!gcs_thread_should_stop())

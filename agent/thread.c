@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "thread.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,6 +24,7 @@
 
 #include "attach.h"
 #include "disabled.h"
+#include "events.h"
 #include "hand.h"
 #include "logfile.h"
 #include "loop.h"
@@ -43,12 +46,16 @@ static struct {
 	bool should_stop, keep; /* atomic; of the stop asked for */
 	pid_t tid;              /* atomic; set by the thread */
 	bool own_table;         /* atomic; set by the thread when it has it, or never will */
+	pid_t ear;              /* seq_cst: a Dekker pair with should_stop; who hears signals now, 0 */
+	bool rung;              /* atomic: a signal was sent to it */
+	int bell;               /* the thread's table: a signalfd; -1 */
 	int carry;              /* application's table: holds the sockets in flight; -1 */
-	int wake;               /* the thread's table */
-	int taker;              /* the thread's table: who asked it to stop and takes its sockets; -1 */
-	struct sockaddr_un wake_address;
-	socklen_t wake_length;
-} self = {.carry = -1, .wake = -1, .taker = -1};
+	dev_t carry_dev;        /* what that is: the application may close it and open another there */
+	ino_t carry_ino;
+	int meeting;            /* the thread's table: where who takes its sockets connects */
+	struct sockaddr_un address; /* of that */
+	socklen_t address_length;
+} self = {.bell = -1, .carry = -1, .meeting = -1};
 
 bool gcs_thread_running(void)
 {
@@ -57,7 +64,7 @@ bool gcs_thread_running(void)
 
 bool gcs_thread_should_stop(void)
 {
-	return __atomic_load_n(&self.should_stop, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&self.should_stop, __ATOMIC_SEQ_CST);
 }
 
 bool gcs_thread_keeps(void)
@@ -67,7 +74,7 @@ bool gcs_thread_keeps(void)
 
 int gcs_thread_wake_fd(void)
 {
-	return self.wake;
+	return self.bell;
 }
 
 void gcs_thread_sleep(long ns)
@@ -126,9 +133,39 @@ static void leave_standard_streams(void)
 
 /* ---- waking ---- */
 
-static int make_wake_socket(void)
+static void listen_for_signals(void)
 {
-	struct sockaddr_un *a = &self.wake_address;
+	sigset_t urgent;
+
+	sigemptyset(&urgent);
+	sigaddset(&urgent, SIGURG);
+	self.bell = signalfd(-1, &urgent, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (self.bell >= 0)
+		__atomic_store_n(&self.ear, self.tid, __ATOMIC_SEQ_CST);
+}
+
+static void stop_listening(void)
+{
+	__atomic_store_n(&self.ear, 0, __ATOMIC_SEQ_CST);
+	if (self.bell >= 0)
+		close(self.bell);
+	self.bell = -1;
+}
+
+/* By number, since the thread may have ended and been joined meanwhile. */
+static void ring(void)
+{
+	pid_t ear = __atomic_load_n(&self.ear, __ATOMIC_SEQ_CST);
+
+	if (ear && !syscall(SYS_tgkill, getpid(), ear, SIGURG))
+		__atomic_store_n(&self.rung, true, __ATOMIC_RELEASE);
+}
+
+/* ---- the meeting place, for a handover ---- */
+
+static int make_meeting_place(void)
+{
+	struct sockaddr_un *a = &self.address;
 	uint64_t cookie = 0;
 	socklen_t length;
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -147,7 +184,7 @@ static int make_wake_socket(void)
 		close(fd);
 		return -1;
 	}
-	__atomic_store_n(&self.wake_length, length, __ATOMIC_RELEASE);
+	__atomic_store_n(&self.address_length, length, __ATOMIC_RELEASE);
 	return fd;
 }
 
@@ -156,7 +193,7 @@ static int connect_to_thread(void)
 {
 	int fd, high;
 
-	if (!__atomic_load_n(&self.wake_length, __ATOMIC_ACQUIRE))
+	if (!__atomic_load_n(&self.address_length, __ATOMIC_ACQUIRE))
 		return -1;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
@@ -166,36 +203,11 @@ static int connect_to_thread(void)
 		close(fd);
 		fd = high;
 	}
-	if (fd < 3 || connect(fd, (struct sockaddr *)&self.wake_address, self.wake_length)) {
+	if (fd < 3 || connect(fd, (struct sockaddr *)&self.address, self.address_length)) {
 		close(fd);
 		return -1;
 	}
 	return fd;
-}
-
-/* Where the application has no descriptor left: from a table of its own, which ends with the thread. */
-static void *wake_from_elsewhere(void *tid)
-{
-	int fd = -1;
-
-	*(pid_t *)tid = (pid_t)syscall(SYS_gettid);
-	if (!unshare(CLONE_FILES) && !close_between(3, ~0u, 0))
-		fd = connect_to_thread();
-	if (fd >= 0)
-		close(fd);
-	return NULL;
-}
-
-/* Only so that a fork need not wait: the clients are lost, since there is nothing to hold their sockets. */
-static void wake_without_descriptors(void)
-{
-	pthread_t id;
-	pid_t tid = 0;
-
-	if (gcs_thread_create(&id, wake_from_elsewhere, &tid))
-		return;
-	pthread_join(id, NULL);
-	gcs_thread_wait_until_gone(tid);
 }
 
 static bool is_ourselves(int fd)
@@ -214,12 +226,8 @@ static bool have_end_key;
 /* Runs when a thread ends that is not ended by exit(): ours should look round. */
 static void on_end(void *unused)
 {
-	int fd;
-
 	(void)unused;
-	fd = connect_to_thread();
-	if (fd >= 0)
-		close(fd);
+	ring();
 }
 
 void gcs_thread_watch_end(void)
@@ -299,55 +307,102 @@ static int receive_descriptors(int from, int *fds)
 	return n;
 }
 
+/*
+ * A thread that has ended is counted for a moment more. A SIGURG sent to a process that blocks it everywhere can be seen
+ * here, too: that is the application's to take, and so it is not listened for any more.
+ */
 void gcs_thread_woken(void)
 {
 	struct timespec pause = {0, 50000};
+	struct signalfd_siginfo info;
+
+	for (int i = 0; i < 2000 && !gcs_thread_should_stop() && !gcs_thread_is_last(); i++)
+		nanosleep(&pause, NULL);
+	if (gcs_thread_should_stop())
+		return; /* what is pending ends with us */
+	if (!__atomic_exchange_n(&self.rung, false, __ATOMIC_ACQ_REL) ||
+	    read(self.bell, &info, sizeof(info)) != sizeof(info))
+		stop_listening();
+}
+
+/* Who asked for our sockets. The address is abstract: anybody may try. */
+static int accept_taker(void)
+{
 	int fd;
 
-	while (self.taker < 0 && (fd = accept4(self.wake, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-		if (is_ourselves(fd))
-			self.taker = fd;
-		else
-			close(fd); /* the address is abstract: anybody may try */
-	}
-	/*
-	 * Who connects says a moment later that the thread should stop, and nothing else would wake it then;
-	 * or it is a thread that has ended, which is counted for a moment more.
-	 */
-	for (int i = 0; i < 2000 && self.taker >= 0 && !gcs_thread_should_stop() && !gcs_thread_is_last(); i++)
-		nanosleep(&pause, NULL);
-	if (self.taker >= 0 && !gcs_thread_should_stop()) {
-		close(self.taker);
-		self.taker = -1;
-	}
+	while ((fd = accept4(self.meeting, NULL, NULL, SOCK_CLOEXEC)) >= 0 && !is_ourselves(fd))
+		close(fd);
+	return fd;
 }
 
 /* The thread's side of gcs_thread_stop(true): everything it has goes to whoever asked. */
 static void hand_over(void)
 {
-	int fds[GCS_CARRY_MAX];
+	int fds[GCS_CARRY_MAX], taker = accept_taker();
 
-	gcs_thread_woken();
-	if (self.taker < 0)
+	if (taker < 0)
 		return;
-	fds[0] = self.wake;
+	fds[0] = self.meeting;
 	memcpy(fds + 1, gcs_thread_carried, sizeof(int) * (size_t)gcs_thread_ncarried);
-	send_descriptors(self.taker, fds, 1 + gcs_thread_ncarried);
+	send_descriptors(taker, fds, 1 + gcs_thread_ncarried);
+}
+
+/* ---- what carries them meanwhile ---- */
+
+static void note_carry(int fd)
+{
+	struct stat st;
+
+	self.carry = fd;
+	if (fd < 0 || !fstat(fd, &st)) {
+		self.carry_dev = fd < 0 ? 0 : st.st_dev;
+		self.carry_ino = fd < 0 ? 0 : st.st_ino;
+		return;
+	}
+	close(fd);
+	self.carry = -1;
+}
+
+/* Not what the application has opened there since. */
+static bool is_carry(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && !fstat(fd, &st) && st.st_dev == self.carry_dev && st.st_ino == self.carry_ino;
+}
+
+static void close_carry(int fd)
+{
+	if (is_carry(fd))
+		close(fd);
 }
 
 static void take_over(int carry)
 {
-	int fds[GCS_CARRY_MAX], n = receive_descriptors(carry, fds);
+	int fds[GCS_CARRY_MAX], n = is_carry(carry) ? receive_descriptors(carry, fds) : 0;
 
-	close(carry);
+	close(carry); /* of our own table, whatever it is */
 	gcs_thread_ncarried = n > 0 ? n - 1 : 0;
 	if (n > 0) {
-		self.wake = fds[0];
+		self.meeting = fds[0];
 		memcpy(gcs_thread_carried, fds + 1, sizeof(int) * (size_t)(n - 1));
 	}
 }
 
 /* ---- the thread ---- */
+
+/* In the application's table our numbers would be the application's to close and to use again: no agent. */
+static void give_up(void)
+{
+	gcs_disable("agent", "no descriptor table of its own: neither close_range() nor unshare() is permitted");
+	gcs_attach_give_up();
+	if (!gcs_attached()) {
+		gcs_log_keep_stderr();
+		gcs_events_introduce();
+		gcs_log_close();
+	}
+	gcs_hand_stop(true);
+}
 
 static void *thread_main(void *arg)
 {
@@ -356,28 +411,46 @@ static void *thread_main(void *arg)
 	__atomic_store_n(&self.tid, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
 	pthread_setname_np(pthread_self(), "gcscope");
 	gcs_thread_ncarried = 0;
-	if (unshare_table(carry)) {
-		leave_standard_streams();
-		if (carry >= 0)
-			take_over(carry);
-	} else {
-		gcs_disable("own_descriptors", "neither close_range() nor unshare() is permitted");
+	if (!unshare_table(carry)) {
+		__atomic_store_n(&self.own_table, true, __ATOMIC_RELEASE);
+		give_up();
+		return NULL;
 	}
+	leave_standard_streams();
+	if (carry >= 0)
+		take_over(carry);
 	__atomic_store_n(&self.own_table, true, __ATOMIC_RELEASE);
-	if (self.wake < 0)
-		self.wake = make_wake_socket();
+	listen_for_signals();
+	if (self.meeting < 0)
+		self.meeting = make_meeting_place();
 	gcs_loop_run();
 	if (!gcs_thread_should_stop())
-		gcs_hand_stop(); /* all others have ended: this process ends with us */
-	if (gcs_thread_keeps() && self.wake >= 0)
+		gcs_hand_stop(true); /* all others have ended: this process ends with us */
+	if (gcs_thread_keeps() && self.meeting >= 0)
 		hand_over();
-	/* Without a table of our own nothing is closed for us. */
-	if (self.wake >= 0)
-		close(self.wake);
-	if (self.taker >= 0)
-		close(self.taker);
-	self.wake = self.taker = -1;
+	stop_listening();
 	return NULL;
+}
+
+/*
+ * glibc takes the static thread-local storage of all libraries out of the stack. Looked up once, in the constructor:
+ * in a forked child the loader's lock may be taken.
+ */
+static size_t stack_size(void)
+{
+	static size_t size;
+	size_t (*least)(const pthread_attr_t *);
+	pthread_attr_t attr;
+
+	if (size)
+		return size;
+	size = STACK_SIZE;
+	*(void **)&least = dlsym(RTLD_DEFAULT, "__pthread_get_minstack");
+	if (least && !pthread_attr_init(&attr)) {
+		size += least(&attr);
+		pthread_attr_destroy(&attr);
+	}
+	return size;
 }
 
 int gcs_thread_create(pthread_t *id, void *(*body)(void *), void *arg)
@@ -388,7 +461,7 @@ int gcs_thread_create(pthread_t *id, void *(*body)(void *), void *arg)
 
 	sigfillset(&all);
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_SIZE);
+	pthread_attr_setstacksize(&attr, stack_size());
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = pthread_create(id, &attr, body, arg);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -399,23 +472,23 @@ int gcs_thread_create(pthread_t *id, void *(*body)(void *), void *arg)
 int gcs_thread_start(void)
 {
 	struct timespec pause = {0, 20000};
-	int rc, carry = self.carry;
+	int rc, carry = is_carry(self.carry) ? self.carry : -1;
 
-	self.should_stop = self.keep = self.own_table = false;
-	self.tid = 0;
-	self.wake = -1;
+	self.should_stop = self.keep = self.own_table = self.rung = false;
+	self.tid = self.ear = 0;
+	self.bell = self.meeting = -1;
 	if (gcs_attached())
 		gcs_hand_start();
 	rc = gcs_thread_create(&self.id, thread_main, (void *)(intptr_t)carry);
 	self.running = !rc;
 	if (rc)
-		gcs_hand_stop();
+		gcs_hand_stop(false);
 	self.carry = -1;
 	if (carry >= 0) {
 		/* Closed here only once the thread has its copy. */
 		while (!rc && !__atomic_load_n(&self.own_table, __ATOMIC_ACQUIRE))
 			nanosleep(&pause, NULL);
-		close(carry);
+		close_carry(carry);
 	}
 	return rc;
 }
@@ -434,32 +507,29 @@ void gcs_thread_stop(bool keep)
 {
 	int saved = errno;
 
-	if (!self.running)
+	if (!self.running) {
+		gcs_hand_stop(!keep); /* one that was busy in the last fork */
 		return;
+	}
 	/* First the connection, which the thread must find when it sees that it should stop. */
-	self.carry = connect_to_thread();
+	note_carry(keep ? connect_to_thread() : -1);
 	__atomic_store_n(&self.keep, keep, __ATOMIC_RELEASE);
-	__atomic_store_n(&self.should_stop, true, __ATOMIC_RELEASE);
-	if (self.carry < 0 && __atomic_load_n(&self.wake_length, __ATOMIC_ACQUIRE))
-		wake_without_descriptors();
+	__atomic_store_n(&self.should_stop, true, __ATOMIC_SEQ_CST);
+	ring();
 	pthread_join(self.id, NULL);
-	gcs_hand_stop();
+	gcs_hand_stop(!keep);
 	gcs_thread_wait_until_gone(self.tid);
 	self.running = false;
-	if (!keep && self.carry >= 0) {
-		close(self.carry);
-		self.carry = -1;
-	}
 	errno = saved;
 }
 
 void gcs_thread_forget(void)
 {
 	gcs_hand_forget();
-	if (self.carry >= 0)
-		close(self.carry);
+	close_carry(self.carry);
 	self.carry = -1;
 	self.running = false;
-	self.wake_length = 0; /* that is the parent's thread */
+	self.ear = 0;
+	self.address_length = 0; /* that is the parent's thread */
 	gcs_thread_ncarried = 0;
 }

@@ -9,8 +9,9 @@
  * socket that the forking thread holds meanwhile, and the next thread takes them from there. A watching
  * client notices nothing.
  *
- * Nobody can write to a descriptor of this thread from outside: it is woken through a connection to an
- * abstract socket of its own, which only this process may use.
+ * Nobody can write to a descriptor of this thread from outside. It is woken by a SIGURG, which it blocks and reads
+ * from a signalfd; where one cannot be had it looks round often. Its sockets pass through a connection to an
+ * abstract socket of its own, which only this process may use; where that cannot be made the clients are lost.
  */
 #ifndef GCS_THREAD_H
 #define GCS_THREAD_H
@@ -39,7 +40,7 @@ void gcs_thread_forget(void);
 /* For the thread itself. */
 bool gcs_thread_should_stop(void);
 bool gcs_thread_keeps(void);       /* ... and its sockets are to travel */
-int gcs_thread_wake_fd(void);      /* poll it; readable: call gcs_thread_woken(), look at should_stop */
+int gcs_thread_wake_fd(void);      /* poll it, -1: there is none; readable: call gcs_thread_woken(), look at should_stop */
 void gcs_thread_woken(void);
 /*
  * All of the application's threads have ended: a process whose first thread ended by pthread_exit(), or a

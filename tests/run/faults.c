@@ -58,6 +58,7 @@ typedef long (*any_function)(long, long, long, long, long, long);
 	X(sem_init, -1, ENOSYS)                                                                    \
 	X(send, -1, EPIPE)                                                                         \
 	X(sendmsg, -1, ETOOMANYREFS)                                                               \
+	X(signalfd, -1, EMFILE)                                                                    \
 	X(socket, -1, EMFILE)                                                                      \
 	X(stat, -1, ENOMEM)                                                                        \
 	X(syscall, -1, ENOSYS)                                                                     \

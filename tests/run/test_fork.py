@@ -227,6 +227,26 @@ def test_raw_fork(python, target, sockdir, how):
         kill(pid)
 
 
+@pytest.mark.parametrize("then", ["sys.exit(3)", "os._exit(fork_and_exit(1, 3)[0])",
+                                  "gc.collect(); gc.collect(); print(fork_and_exit(1, 3)); sys.exit(3)"])
+def test_bare_fork(python, run, then):
+    """The system call, past pthread_atfork()'s handlers: the child ends, forks and collects like any other."""
+    done = run(python, FORKS + """
+time.sleep(.4)
+pid = ctypes.PyDLL(None).syscall({"x86_64": 57}.get(os.uname().machine) or sys.exit("skip"))
+if pid == 0:
+    %s
+end = time.monotonic() + 5
+while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) and time.monotonic() < end:
+    time.sleep(.01)
+os.kill(pid, 9)
+print(status(pid) >> 8)
+""" % then)
+    if b"skip" in done.stderr:
+        pytest.skip("this processor has no such system call")
+    assert (done.status, done.stdout.splitlines()[-1], done.stderr) == (0, b"3", b"")
+
+
 @pytest.mark.limit(120)
 @pytest.mark.parametrize("how", ["py", "c"])
 def test_raw_forks_during_censuses(python, target, how):
@@ -483,3 +503,183 @@ class Forks:
             break
     assert seen.count((True, 0)) == 3 and set(seen) <= {(True, 0), (False, 0)}, seen
     assert t.ask("stat")["pid"] == t.pid
+
+
+COLLECTED_BY_US = """
+import gc, logging, os, queue, socket, sys, threading, time
+gc.disable()
+main = threading.get_ident()
+class Object:
+    def __init__(self):
+        self.me = self
+
+def ask():
+    import gcscope
+    global asking
+    asking = socket.socket(socket.AF_UNIX)
+    asking.connect(gcscope.socket_path())
+    asking.sendall(b"collect\\n")
+"""
+
+
+def test_fork_while_a_finalizer_waits_for_its_lock(few_pythons, run):
+    """The finalizer, on a thread of ours, waits for a lock that the forking thread holds: neither waits for ever."""
+    done = run(few_pythons, COLLECTED_BY_US + """
+begun, asked = threading.Event(), threading.Event()
+class Waits(Object):
+    def __del__(self):
+        begun.set()
+        time.sleep(.5)
+        logging.getLogger("made.in.finalizer")  # logging's lock is held over a fork
+        ended.set()
+
+def fork():
+    begun.wait()
+    for _ in range(3):
+        pid = os.fork()
+        if not pid:
+            os._exit(0)
+        os.waitpid(pid, 0)
+    forked.set()
+
+ended, forked = threading.Event(), threading.Event()
+for turn in range(2):
+    for event in (begun, ended, forked):
+        event.clear()
+    Waits()
+    threading.Thread(target=fork, daemon=True).start()
+    ask()
+    time.sleep(2)
+    while not ended.is_set() or not forked.is_set():
+        time.sleep(.01)
+print("end", flush=True)
+""", flags=["-W", "ignore"])
+    assert (done.status, done.stdout, done.stderr) == (0, b"end\n", b"")
+
+
+def test_a_finalizer_leaves_no_thread_behind(python, run):
+    done = run(python, COLLECTED_BY_US + """
+class Looks(Object):
+    def __del__(self):
+        seen.append(threading.current_thread() is not threading.main_thread())
+
+seen = []
+while True not in seen:
+    Looks()
+    ask()
+    time.sleep(1.5)
+time.sleep(.1)
+print(threading.active_count(), flush=True)
+""")
+    assert (done.status, done.stdout, done.stderr) == (0, b"1\n", b"")
+
+
+WITHOUT = """
+import ctypes, os, struct, sys
+def without(**calls):
+    \"\"\"This very program once more, where these system calls are not permitted.\"\"\"
+    if "again" in sys.argv:
+        return
+    if os.uname().machine != "x86_64":
+        sys.exit("skip")
+    code = [struct.pack("=HBBI", 0x20, 0, 0, 0)]
+    for number in calls.values():
+        code += [struct.pack("=HBBI", 0x15, 0, 1, number), struct.pack("=HBBI", 6, 0, 0, 0x50001)]
+    code = b"".join(code + [struct.pack("=HBBI", 6, 0, 0, 0x7fff0000)])
+    text = ctypes.create_string_buffer(code)
+    libc = ctypes.CDLL(None)
+    program = ctypes.create_string_buffer(struct.pack("@HP", len(code) // 8, ctypes.addressof(text)))
+    libc.prctl(38, 1, 0, 0, 0)
+    if libc.prctl(22, 2, program, 0, 0):
+        sys.exit("skip")
+    os.execv(sys.executable, [sys.executable] + sys.argv + ["again"])
+"""
+
+
+def skip_or(done, out):
+    if done.stderr == b"skip\n":
+        pytest.skip("no filter of system calls here")
+    assert (done.status, done.stdout, done.stderr) == (0, out, b"")
+
+
+def test_no_table_of_its_own(python, run, tmp_path):
+    """Its descriptors would be in the application's table, to be closed and used again there: no agent, and a reason."""
+    log = tmp_path / "log"
+    done = run(python, WITHOUT + """
+without(close_range=436, unshare=272)
+import gc, time
+time.sleep(.4)
+before = sorted(os.listdir("/proc/self/fd"))
+for _ in range(3):
+    pid = os.fork()
+    if not pid:
+        gc.collect()
+        os._exit(0)
+    os.waitpid(pid, 0)
+print(len(before), len(os.listdir("/proc/self/task")), gc.callbacks, flush=True)
+""", GCSCOPE_LOG=log)
+    skip_or(done, b"4 1 []\n")
+    assert "disabled" in log.read_text() and "no descriptor table" in log.read_text()
+
+
+NARROW = {
+    "no socket": WITHOUT + "without(socket=41)\n",
+    "no descriptor": """
+import os, resource
+def use_up():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+""",
+}
+
+
+@pytest.mark.parametrize("where", NARROW)
+def test_forks_are_quick_where_nothing_can_be_connected(few_pythons, run, where):
+    """The thread is woken without a descriptor of the application's."""
+    done = run(few_pythons, NARROW[where] + FORKS + """
+time.sleep(.4)
+globals().get("use_up", int)()
+took = []
+for _ in range(6):
+    began = time.monotonic()
+    pid = os.fork()
+    if not pid: os._exit(0)
+    took.append(time.monotonic() - began)
+    os.waitpid(pid, 0)
+    time.sleep(.1)
+print(sorted(took)[3] < %g, flush=True)
+""" % (.05 * SLOW))
+    skip_or(done, b"True\n")
+
+
+def test_what_carries_is_not_taken_for_another(python, run):
+    """From 3.12 on a socket of ours stays until the main thread runs; its number may be the application's by then."""
+    done = run(python, """
+import gc, os, socket, threading, time
+gc.disable()
+time.sleep(.4)
+def work():
+    time.sleep(.3)
+    pid = os.fork()
+    if not pid: os._exit(0)
+    os.waitpid(pid, 0)
+    os.closerange(3, 250)
+    pairs = [socket.socketpair() for _ in range(120)]
+    for a, b in pairs: b.send(b"hello")
+    go_on.set()
+    time.sleep(.5)
+    for a, b in pairs:
+        a.settimeout(1)
+        try:
+            if a.recv(9) != b"hello": bad.append(a)
+            b.send(b"x")
+        except OSError as e:
+            bad.append(e)
+    done.set()
+go_on, done, bad = threading.Event(), threading.Event(), []
+threading.Thread(target=work).start()
+go_on.wait()
+for _ in range(1000): pass
+done.wait()
+print(bad, flush=True)
+""", flags=["-W", "ignore"])
+    assert (done.status, done.stdout, done.stderr) == (0, b"[]\n", b"")

@@ -330,3 +330,28 @@ def test_cpython_suite(few_pythons, agent, sockdir, tmp_path, suite):
     if ends[0] != [0]:
         ends.append(outcome(True))
     assert ends[-1] == [0] or outcome(False) in ends
+
+
+def test_the_end_while_a_finalizer_waits(python, run):
+    """The finalizer, on a thread of ours, waits for what never comes: the program ends as with a daemon thread."""
+    done = run(python, """
+import gc, queue, socket, threading, time
+gc.disable()
+class Waits:
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        if threading.get_ident() != main:  # that may not have been asleep yet
+            begun.set()
+            queue.Queue().get()
+begun, main = threading.Event(), threading.get_ident()
+import gcscope
+asking = socket.socket(socket.AF_UNIX)
+asking.connect(gcscope.socket_path())
+while not begun.is_set():
+    Waits()
+    asking.sendall(b"collect\\n")
+    time.sleep(1.5)
+print(begun.is_set(), flush=True)
+""")
+    assert (done.status, done.stdout, done.stderr) == (0, b"True\n", b"")

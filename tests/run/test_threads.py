@@ -4,9 +4,12 @@ Guards against what only programs of many threads meet, free-threaded builds abo
 crashes while others allocate, collect and make classes; a pause that is not told; forks from several threads at
 once that start two agents or none; a collection asked for that another thread's got in the way of; a crash at the end.
 """
+import shutil
+import subprocess
+
 import pytest
 
-from conftest import wait_until
+from conftest import FIRST, wait_until
 
 CHURN = '''
 import gc, os, sys, threading, time
@@ -173,3 +176,23 @@ print("end")
     for i in range(6):
         done = run(python, source, args=(str(.05 * i),), GCSCOPE_INTERVAL="0.01", GCSCOPE_BUDGET="100")
         assert (done.status, done.stdout, done.stderr) == (0, b"end\n", b"")
+
+
+def test_much_static_thread_local_storage(few_pythons, run, agent, tmp_path):
+    """glibc takes that of all libraries out of a thread's stack."""
+    if not shutil.which("cc"):
+        pytest.skip("no C compiler")
+    library = str(tmp_path / "storage.so")
+    (tmp_path / "storage.c").write_text("__thread char big[500 * 1024] __attribute__((tls_model(\"initial-exec\")));\n"
+                                        "char *touch(void) { return big; }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, str(tmp_path / "storage.c")], check=True, timeout=60)
+    done = run(few_pythons, """
+import gc, time
+end = time.monotonic() + 1.5
+while time.monotonic() < end:
+    x = []
+    x.append(x)
+import gcscope
+print(bool(gcscope.socket_path()))
+""", LD_PRELOAD=" ".join(FIRST + [library, agent]), GCSCOPE_INTERVAL="0.02", GCSCOPE_CYCLES="all")
+    assert (done.status, done.stdout, done.stderr) == (0, b"True\n", b"")
