@@ -110,7 +110,8 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyUnstable_GC_VisitObjects, void, (int (*)(PyObject *, void *), void *))                 \
 	X(PyUnstable_InterpreterFrame_GetLine, int, (const void *))                                \
 	X(PyType_GetQualName, PyObject *, (PyObject *))                                            \
-	X(PyType_GetModuleName, PyObject *, (PyObject *))
+	X(PyCriticalSection_Begin, void, (void *, PyObject *))                                     \
+	X(PyCriticalSection_End, void, (void *))
 
 #define GCS_API_DATA(X)                                                                            \
 	X(PyType_Type)                                                                             \

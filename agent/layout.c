@@ -9,6 +9,7 @@
 #include "gcscope/protocol.h"
 #include "gcstate.h"
 #include "sizes.h"
+#include "unicode.h"
 
 /* Py_TPFLAGS_*: part of the stable ABI, except the two of the pre-header (3.11+, unused before). */
 #define TPFLAG_PREHEADER ((1ul << 3) | (1ul << 4))
@@ -18,6 +19,8 @@
 #define TPFLAG_LIST_SUBCLASS (1ul << 25)
 #define TPFLAG_DICT_SUBCLASS (1ul << 29)
 #define TPFLAG_TYPE_SUBCLASS (1ul << 31)
+
+#define CLASS_KEYS_MAX 256 /* of a class that are looked at */
 
 struct gcs_layout gcs_layout;
 
@@ -107,12 +110,27 @@ static uint16_t find_qualname(PyObject *heap_type, long type_size)
 	return found;
 }
 
+/*
+ * The object that a class's dict has for "__module__", or NULL. Not looked up: a dict that holds a key of another
+ * class, equal by hash, would call its __eq__. A class body puts the key first, type() last.
+ */
+static PyObject *module_of(const void *dict)
+{
+	PyObject *key, *value;
+	Py_ssize_t place = 0;
+
+	for (int i = 0; i < CLASS_KEYS_MAX && py.PyDict_Next((PyObject *)dict, &place, &key, &value); i++)
+		if (key == name_module || gcs_unicode_is_gil(key, "__module__"))
+			return value;
+	return NULL;
+}
+
 static bool heap_type_agrees(PyObject *heap_type)
 {
 	PyObject *dict = gcs_load_ptr(heap_type, gcs_layout.tp_dict);
 	PyObject *module = py.PyObject_GetAttrString(heap_type, "__module__");
 	bool ok = dict && gcs_type_of(dict) == py.PyDict_Type && module &&
-		  py.PyDict_GetItemWithError(dict, name_module) == module;
+		  module_of(dict) == module;
 
 	py.Py_DecRef(module);
 	py.PyErr_Clear();
@@ -158,16 +176,6 @@ static void probe_types(PyObject *list)
 		return;
 	}
 	l->types = true;
-}
-
-/* The object that a class's dict has for "__module__", or NULL. Keys are strings: no Python code runs. */
-static PyObject *module_of(const void *dict)
-{
-	PyObject *module = py.PyDict_GetItemWithError((PyObject *)dict, name_module);
-
-	if (!module && py.PyErr_Occurred())
-		py.PyErr_Clear();
-	return module;
 }
 
 static uint64_t mix(uint64_t h, const void *p)
@@ -247,22 +255,36 @@ static void copy_name(char *out, size_t size, const char *module, const char *na
 	memcpy(out + n, "...", 4);
 }
 
+/* A new reference. The dict is locked, as whoever assigns to the class locks it. */
+static PyObject *module_free_threaded(PyObject *dict)
+{
+	uintptr_t section[4] = {0};
+	PyObject *module;
+
+	if (!dict)
+		return NULL;
+	py.PyCriticalSection_Begin(section, dict);
+	module = module_of(dict);
+	py.Py_IncRef(module);
+	py.PyCriticalSection_End(section);
+	return module;
+}
+
 /*
  * The names of a class, or NULL: borrowed, since a census writes to no reference count, but for a free-threaded
- * build (true), where other threads may be assigning to them. What the C API gives there calls no metaclass.
+ * build (true), where other threads may be assigning to them.
  */
 static bool names_of(PyObject *type, PyObject **module, PyObject **qualname)
 {
-	const void *dict = gcs_load_ptr(type, gcs_layout.tp_dict);
+	PyObject *dict = gcs_load_ptr(type, gcs_layout.tp_dict);
 
 	if (!py.free_threaded) {
 		*module = dict ? module_of(dict) : NULL;
 		*qualname = gcs_load_ptr(type, gcs_layout.ht_qualname);
 		return false;
 	}
-	*module = py.PyType_GetModuleName(type);
+	*module = module_free_threaded(dict);
 	*qualname = py.PyType_GetQualName(type);
-	py.PyErr_Clear();
 	return true;
 }
 

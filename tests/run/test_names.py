@@ -63,6 +63,11 @@ class Str(str):
     def __eq__(self, other): ran.append("str eq"); return True
     def __hash__(self): ran.append("str hash"); return 0
 
+class Twin(str):
+    """Found where a str of the same text is looked up, if __eq__ says so."""
+    __hash__ = str.__hash__
+    def __eq__(self, other): ran.append("twin eq"); return str.__eq__(self, other)
+
 class Dict(dict):
     def __getitem__(self, k): ran.append("getitem"); return "wrong"
     def get(self, k, d=None): ran.append("get"); return "wrong"
@@ -79,23 +84,25 @@ Odd4 = type("Odd4", (), {"__module__": property(lambda c: ran.append("property")
 Odd5 = type("Odd5", (), Dict(__module__="m5"))
 Odd6 = eval("type('Odd6', (), {})", {})
 Odd7 = type("Odd7", (), {Str("__module__"): "m7"})
-keep = [Hostile() for _ in range(50)] + [Odd() for _ in range(3)] + [Odd2(), Odd3(), Odd4(), Odd5(), Odd6(), Odd7()]
+Odd8 = type("Odd8", (), {Twin("__module__"): "m8"})
+keep = [Hostile() for _ in range(50)] + [Odd() for _ in range(3)] + [Odd2(), Odd3(), Odd4(), Odd5(), Odd6(), Odd7(), Odd8()]
 keep += [Dict(a=[]), ListSub([[]])]
 ran.clear()
 '''
 
 
 def test_no_python_code_runs(python, target):
-    t = target(python, HOSTILE, GCSCOPE_INTERVAL="0.02")
+    t = target(python, HOSTILE, GCSCOPE_INTERVAL="0.02", GCSCOPE_CYCLES="all")
     n = t.censuses()
     wait_until(lambda: t.censuses() > n + 5, what="five censuses")
     got = t.census()
     for verb in ("suspects", "stat", "info", "collect"):
         t.ask(verb)
+    t.exec("import gc\nfor c in Hostile, Odd, Odd8:\n    x = c(); object.__setattr__(x, 'me', x)\ndel x; gc.collect()")
     assert t.eval("ran") == []
     assert got["__main__.Hostile"][0] == 50
     odd = {name: n for name, (n, _) in got.items() if "Odd" in name}
-    assert sum(n for n in odd.values()) == 9, odd
+    assert sum(n for n in odd.values()) == 10, odd
     assert "wrong" not in str(sorted(got))
     assert any(name.endswith("Odd6") for name in odd)
 
