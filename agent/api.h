@@ -83,7 +83,6 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyLong_AsLongAndOverflow, long, (PyObject *, int *))                                     \
 	X(PyUnicode_FromString, PyObject *, (const char *))                                        \
 	X(PyUnicode_InternFromString, PyObject *, (const char *))                                  \
-	X(PyUnicode_AsUTF8AndSize, const char *, (PyObject *, Py_ssize_t *))                       \
 	X(PyUnicode_ReadChar, uint32_t, (PyObject *, Py_ssize_t))                                  \
 	X(PyUnicode_GetLength, Py_ssize_t, (PyObject *))                                           \
 	X(PyCell_New, PyObject *, (PyObject *))                                                    \

@@ -10,6 +10,7 @@
 #include "gcstate.h"
 #include "sizes.h"
 #include "unicode.h"
+#include "utf8.h"
 
 /* Py_TPFLAGS_*: part of the stable ABI, except the two of the pre-header (3.11+, unused before). */
 #define TPFLAG_PREHEADER ((1ul << 3) | (1ul << 4))
@@ -21,6 +22,7 @@
 #define TPFLAG_TYPE_SUBCLASS (1ul << 31)
 
 #define CLASS_KEYS_MAX 256 /* of a class that are looked at */
+#define TEXT_SIZE (GCS_NAME_MAX + 1 + GCS_UTF8_MAX)
 
 struct gcs_layout gcs_layout;
 
@@ -129,8 +131,7 @@ static bool heap_type_agrees(PyObject *heap_type)
 {
 	PyObject *dict = gcs_load_ptr(heap_type, gcs_layout.tp_dict);
 	PyObject *module = py.PyObject_GetAttrString(heap_type, "__module__");
-	bool ok = dict && gcs_type_of(dict) == py.PyDict_Type && module &&
-		  module_of(dict) == module;
+	bool ok = dict && gcs_type_of(dict) == py.PyDict_Type && module && module_of(dict) == module;
 
 	py.Py_DecRef(module);
 	py.PyErr_Clear();
@@ -226,15 +227,13 @@ uint64_t gcs_type_identity_stopped(PyObject *type)
 	return mix(tag, gcs_load_ptr(type, l->tp_name));
 }
 
-/* The UTF-8 of an exact str, or NULL. */
-static const char *text_of(PyObject *o)
+/* An exact str into out, or NULL. When it is cut, a name with it in is too long. */
+static const char *text_of(PyObject *o, char out[TEXT_SIZE])
 {
-	const char *s = NULL;
-
-	if (o && gcs_type_of(o) == py.PyUnicode_Type)
-		s = py.PyUnicode_AsUTF8AndSize(o, NULL);
-	py.PyErr_Clear(); /* lone surrogates */
-	return s;
+	if (!o || gcs_type_of(o) != py.PyUnicode_Type)
+		return NULL;
+	gcs_unicode_begin_gil(o, out, TEXT_SIZE);
+	return out;
 }
 
 /* Cuts at a character's border and says so with "...". */
@@ -293,6 +292,7 @@ void gcs_type_name_gil(PyObject *type, char *out, size_t size)
 	const struct gcs_layout *l = &gcs_layout;
 	const char *tp_name = gcs_load_ptr(type, l->tp_name);
 	PyObject *error[3], *module_object, *qualname_object;
+	char module_text[TEXT_SIZE], qualname_text[TEXT_SIZE];
 	const char *module, *qualname;
 	bool owned;
 
@@ -305,8 +305,8 @@ void gcs_type_name_gil(PyObject *type, char *out, size_t size)
 	/* The C API must not meet, nor lose, an exception that is under way in this thread. */
 	py.PyErr_Fetch(&error[0], &error[1], &error[2]);
 	owned = names_of(type, &module_object, &qualname_object);
-	module = text_of(module_object);
-	qualname = text_of(qualname_object);
+	module = text_of(module_object, module_text);
+	qualname = text_of(qualname_object, qualname_text);
 	if (module && !strcmp(module, "builtins"))
 		module = NULL;
 	copy_name(out, size, module, qualname ? qualname : tp_name);
