@@ -433,12 +433,13 @@ static void probe_sizes(void)
 /* ---- the whole ---- */
 
 /* Of PyType_GetSlot(). */
-enum { SLOT_CLEAR = 51, SLOT_DEL = 53, SLOT_IS_GC = 61, SLOT_TRAVERSE = 71 };
+enum { SLOT_BASE = 48, SLOT_CLEAR = 51, SLOT_DEL = 53, SLOT_IS_GC = 61, SLOT_TRAVERSE = 71 };
 
 static bool slots_hold(void)
 {
 	PyObject *t = gcs_some_heap_type_gil();
 	bool ok = t && gcs_load_ptr(t, GCS_SLOT_TRAVERSE) == py.PyType_GetSlot(t, SLOT_TRAVERSE) &&
+		  gcs_load_ptr(t, GCS_SLOT_BASE) == py.PyType_GetSlot(t, SLOT_BASE) &&
 		  gcs_load_ptr(t, GCS_SLOT_CLEAR) == py.PyType_GetSlot(t, SLOT_CLEAR) &&
 		  gcs_load_ptr(t, GCS_SLOT_IS_GC) == py.PyType_GetSlot(t, SLOT_IS_GC) &&
 		  gcs_load_ptr(t, GCS_SLOT_DEL) == py.PyType_GetSlot(t, SLOT_DEL);
