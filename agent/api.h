@@ -84,7 +84,6 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyLong_AsLongAndOverflow, long, (PyObject *, int *))                                     \
 	X(PyUnicode_FromString, PyObject *, (const char *))                                        \
 	X(PyUnicode_InternFromString, PyObject *, (const char *))                                  \
-	X(PyUnicode_AsUTF8AndSize, const char *, (PyObject *, Py_ssize_t *))                       \
 	X(PyUnicode_ReadChar, uint32_t, (PyObject *, Py_ssize_t))                                  \
 	X(PyUnicode_GetLength, Py_ssize_t, (PyObject *))                                           \
 	X(PyCell_New, PyObject *, (PyObject *))                                                    \
@@ -111,7 +110,8 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyUnstable_GC_VisitObjects, void, (int (*)(PyObject *, void *), void *))                 \
 	X(PyUnstable_InterpreterFrame_GetLine, int, (const void *))                                \
 	X(PyType_GetQualName, PyObject *, (PyObject *))                                            \
-	X(PyType_GetModuleName, PyObject *, (PyObject *))
+	X(PyCriticalSection_Begin, void, (void *, PyObject *))                                     \
+	X(PyCriticalSection_End, void, (void *))
 
 #define GCS_API_DATA(X)                                                                            \
 	X(PyType_Type)                                                                             \

@@ -118,12 +118,18 @@ static bool is_managed(PyObject *type)
 	return py.minor >= 11 && (gcs_type_flags(type) & GCS_TPFLAG_MANAGED_DICT);
 }
 
+/* From 3.12 on another word stands where an int had its length. */
+static bool has_length(PyObject *type)
+{
+	return gcs_layout.tp_itemsize && (py.minor < 12 || !(gcs_type_flags(type) & GCS_TPFLAG_LONG));
+}
+
 /* A negative offset counts from the end of an object of variable length, rounded up to a word. */
 static PyObject *dict_at_offset(PyObject *obj, PyObject *type)
 {
 	Py_ssize_t offset = (Py_ssize_t)(intptr_t)gcs_type_word(type, GCS_TP_DICTOFFSET), items;
 
-	if (offset < 0 && gcs_layout.tp_itemsize) {
+	if (offset < 0 && has_length(type)) {
 		items = gcs_length(obj);
 		offset += (gcs_type_basicsize(type) +
 			   (items < 0 ? -items : items) *

@@ -15,6 +15,7 @@
 
 #include "disabled.h"
 #include "peek.h"
+#include "unicode.h"
 
 #define SAMPLE_NAMES 4 /* a, b, k, cell */
 #define CODE_IN_FRAME_311 32
@@ -252,25 +253,14 @@ bool gcs_frame_edge_gil(PyObject *from, PyObject *to, char *out, size_t size)
 
 /* ---- the probe ---- */
 
-static bool is_name(PyObject *o, const char *text)
-{
-	Py_ssize_t n = (Py_ssize_t)strlen(text);
-
-	if (gcs_type_of(o) != py.PyUnicode_Type || py.PyUnicode_GetLength(o) != n)
-		return false;
-	for (Py_ssize_t i = 0; i < n; i++)
-		if (py.PyUnicode_ReadChar(o, i) != (unsigned char)text[i])
-			return false;
-	return true;
-}
-
 static bool is_names(PyObject *tuple, const struct gcs_samples *s)
 {
 	PyObject *const *items = gcs_tuple_items(tuple);
 
 	(void)s;
-	return gcs_length(tuple) == SAMPLE_NAMES && is_name(items[0], "a") && is_name(items[1], "b") &&
-	       is_name(items[2], "k") && is_name(items[3], "cell");
+	return gcs_length(tuple) == SAMPLE_NAMES && gcs_unicode_is_gil(items[0], "a") &&
+	       gcs_unicode_is_gil(items[1], "b") && gcs_unicode_is_gil(items[2], "k") &&
+	       gcs_unicode_is_gil(items[3], "cell");
 }
 
 /* Its code is the last word before the locals that leads to it (3.11 has it twice). */

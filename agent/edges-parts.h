@@ -30,6 +30,7 @@
 #define GCS_TPFLAG_INLINE_VALUES (1ul << 2) /* 3.13+ */
 #define GCS_TPFLAG_MANAGED_DICT (1ul << 4)  /* 3.11+ */
 #define GCS_TPFLAG_HEAPTYPE (1ul << 9)
+#define GCS_TPFLAG_LONG (1ul << 24)
 #define GCS_TPFLAG_LIST (1ul << 25)
 #define GCS_TPFLAG_TUPLE (1ul << 26)
 #define GCS_TPFLAG_DICT (1ul << 29)

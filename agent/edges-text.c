@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * How references are written. Characters are read one by one: PyUnicode_AsUTF8() would keep a copy in the
- * target's string.
- */
+/* How references are written. */
 #include "edges-parts.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define PIECE_MAX 10 /* \U0010ffff */
+#include "edges.h"
+#include "unicode.h"
+#include "utf8.h"
+#define PIECE_SIZE (GCS_UTF8_MAX + 1)
+
 
 void gcs_text_plain(const char *before, const char *text, char *out, size_t size)
 {
@@ -22,26 +23,6 @@ void gcs_text_plain(const char *before, const char *text, char *out, size_t size
 	memcpy(out + n, "...", 4);
 }
 
-static int utf8(uint32_t c, char *p)
-{
-	if (c < 0x800) {
-		p[0] = (char)(0xC0 | c >> 6);
-		p[1] = (char)(0x80 | (c & 0x3F));
-		return 2;
-	}
-	if (c < 0x10000) {
-		p[0] = (char)(0xE0 | c >> 12);
-		p[1] = (char)(0x80 | (c >> 6 & 0x3F));
-		p[2] = (char)(0x80 | (c & 0x3F));
-		return 3;
-	}
-	p[0] = (char)(0xF0 | c >> 18);
-	p[1] = (char)(0x80 | (c >> 12 & 0x3F));
-	p[2] = (char)(0x80 | (c >> 6 & 0x3F));
-	p[3] = (char)(0x80 | (c & 0x3F));
-	return 4;
-}
-
 static int piece_of(uint32_t c, char *p)
 {
 	if (c == '\'' || c == '\\') {
@@ -50,21 +31,15 @@ static int piece_of(uint32_t c, char *p)
 		return 2;
 	}
 	if (c < 0x20 || (c >= 0x7F && c < 0xA0))
-		return snprintf(p, PIECE_MAX + 1, "\\x%02x", c);
-	if (c < 0x80) {
-		*p = (char)c;
-		return 1;
-	}
-	if ((c >= 0xD800 && c < 0xE000) || c > 0x10FFFF)
-		return snprintf(p, PIECE_MAX + 1, "\\u%04x", c & 0xFFFF);
-	return utf8(c, p);
+		return snprintf(p, PIECE_SIZE, "\\x%02x", c);
+	return (int)gcs_utf8_encode(c, p);
 }
 
 void gcs_text_str_gil(const char *before, PyObject *str, const char *after, char *out, size_t size)
 {
 	size_t fixed = strlen(before) + strlen(after) + 4; /* "..." and the end */
-	Py_ssize_t n = py.PyUnicode_GetLength(str);
-	char piece[PIECE_MAX + 1], *p, *end;
+	Py_ssize_t n = gcs_unicode_length_gil(str);
+	char piece[PIECE_SIZE], *p, *end;
 	int length;
 
 	if (size < fixed) {
@@ -85,11 +60,12 @@ void gcs_text_str_gil(const char *before, PyObject *str, const char *after, char
 	strcpy(p, after);
 }
 
+/* As far as it is shown. */
 static bool is_identifier(PyObject *str)
 {
-	Py_ssize_t n = py.PyUnicode_GetLength(str);
+	Py_ssize_t n = gcs_unicode_length_gil(str);
 
-	for (Py_ssize_t i = 0; i < n; i++) {
+	for (Py_ssize_t i = 0; i < n && i < GCS_VIA_MAX; i++) {
 		uint32_t c = py.PyUnicode_ReadChar(str, i);
 
 		if (!(c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||

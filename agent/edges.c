@@ -31,14 +31,6 @@ static bool is_written_in_python(PyObject *type)
 	       gcs_type_word(type, GCS_TP_DEALLOC) == at.class_dealloc;
 }
 
-static bool is_a(PyObject *type, const char *name)
-{
-	for (; type; type = gcs_type_word(type, GCS_TP_BASE))
-		if (!strcmp(gcs_load_ptr(type, gcs_layout.tp_name), name))
-			return true;
-	return false;
-}
-
 static bool is_subtype(PyObject *type, PyObject *base)
 {
 	while (type && type != base)
@@ -62,9 +54,18 @@ static bool is_python_future(PyObject *type)
 	return false;
 }
 
+/* Or derived from it. A class written in Python may have any name. */
+static bool is_a_c_type(PyObject *type, const char *name)
+{
+	while (type && (is_written_in_python(type) || strcmp(gcs_load_ptr(type, gcs_layout.tp_name), name)))
+		type = gcs_type_word(type, GCS_TP_BASE);
+	return type != NULL;
+}
+
 static bool is_c_future(PyObject *type)
 {
-	return is_a(type, "_asyncio.Future") || is_a(type, "_asyncio.Task");
+	return gcs_type_basicsize(type) >= FUTURE_EXCEPTION + 8 &&
+	       (is_a_c_type(type, "_asyncio.Future") || is_a_c_type(type, "_asyncio.Task"));
 }
 
 static bool is_future(PyObject *type)
@@ -97,7 +98,7 @@ static enum gcs_step_kind kind_by_base(PyObject *type, unsigned long flags)
 {
 	if (is_future(type))
 		return GCS_STEP_FUTURE;
-	if (is_a(type, "functools.partial"))
+	if (is_a_c_type(type, "functools.partial"))
 		return GCS_STEP_PARTIAL;
 	if (is_written_in_python(type))
 		return GCS_STEP_INSTANCE;
@@ -223,11 +224,11 @@ static bool container_edge(PyObject *from, PyObject *to, char *out, size_t size)
 		return item_name(gcs_tuple_items(from), gcs_length(from), to, out, size);
 	if (flags & GCS_TPFLAG_LIST)
 		return item_name(gcs_load_ptr(from, LIST_ITEMS), gcs_length(from), to, out, size);
-	if ((flags & GCS_TPFLAG_DICT) || is_a(type, "frozendict"))
+	if ((flags & GCS_TPFLAG_DICT) || is_a_c_type(type, "frozendict"))
 		return dict_item_name(from, to, out, size);
 	if (is_subtype(type, py.PySet_Type) || is_subtype(type, py.PyFrozenSet_Type))
 		gcs_text_plain("in set", "", out, size);
-	else if (is_a(type, "collections.deque"))
+	else if (is_a_c_type(type, "collections.deque"))
 		gcs_text_plain("[...]", "", out, size);
 	else
 		return false;
@@ -249,9 +250,9 @@ static const char *future_part(PyObject *from, PyObject *to)
 		return "._callbacks";
 	if (kind == GCS_STEP_EXCEPTION && gcs_load_ptr(from, FUTURE_EXCEPTION) == to)
 		return "._exception";
-	if (kind == GCS_STEP_GENERATOR && is_a(gcs_type_of(from), "_asyncio.Task"))
+	if (kind == GCS_STEP_GENERATOR && is_a_c_type(gcs_type_of(from), "_asyncio.Task"))
 		return "._coro";
-	if (kind == GCS_STEP_FUTURE && is_a(gcs_type_of(from), "_asyncio.Task"))
+	if (kind == GCS_STEP_FUTURE && is_a_c_type(gcs_type_of(from), "_asyncio.Task"))
 		return "._fut_waiter";
 	return NULL;
 }
@@ -261,7 +262,7 @@ static bool known_edge(PyObject *from, PyObject *to, char *out, size_t size)
 	const char *name = is_c_future(gcs_type_of(from)) ? future_part(from, to) : NULL;
 
 	if (!name && !gcs_object_is(to, GCS_TPFLAG_TYPE) &&
-	    is_a(gcs_type_of(from), "functools._lru_cache_wrapper"))
+	    is_a_c_type(gcs_type_of(from), "functools._lru_cache_wrapper"))
 		name = "in cache";
 	if (name)
 		gcs_text_plain(name, "", out, size);

@@ -8,6 +8,7 @@
 #include "disabled.h"
 #include "layout.h"
 #include "peek.h"
+#include "unicode.h"
 
 #define PROBE_FILE "<gcscope>"
 #define PROBE_LINE 5
@@ -212,28 +213,14 @@ bool gcs_frame_here_hot(char *out, size_t size)
 {
 	char line_text[16];
 	PyObject *code;
-	Py_ssize_t n;
-	const char *file;
-	size_t room;
+	size_t n;
 	int line = 0, digits;
 
 	out[0] = '\0';
 	if (!at.on || !(code = running_code(&line)))
 		return false;
-	file = py.PyUnicode_AsUTF8AndSize(gcs_load_ptr(code, at.filename), &n);
-	if (!file) {
-		py.PyErr_Clear();
-		return false;
-	}
 	digits = snprintf(line_text, sizeof(line_text), ":%d", line);
-	room = size - 1 - (size_t)digits;
-	if ((size_t)n > room) {
-		file += (size_t)n - room;
-		n = (Py_ssize_t)room;
-		while (n > 0 && ((unsigned char)*file & 0xC0) == 0x80)
-			file++, n--;
-	}
-	memcpy(out, file, (size_t)n);
+	n = gcs_unicode_end_gil(gcs_load_ptr(code, at.filename), out, size - (size_t)digits);
 	memcpy(out + n, line_text, (size_t)digits + 1);
 	return true;
 }

@@ -9,6 +9,8 @@
 #include "gcscope/protocol.h"
 #include "gcstate.h"
 #include "sizes.h"
+#include "unicode.h"
+#include "utf8.h"
 
 /* Py_TPFLAGS_*: part of the stable ABI, except the two of the pre-header (3.11+, unused before). */
 #define TPFLAG_PREHEADER ((1ul << 3) | (1ul << 4))
@@ -18,6 +20,9 @@
 #define TPFLAG_LIST_SUBCLASS (1ul << 25)
 #define TPFLAG_DICT_SUBCLASS (1ul << 29)
 #define TPFLAG_TYPE_SUBCLASS (1ul << 31)
+
+#define CLASS_KEYS_MAX 256 /* of a class that are looked at */
+#define TEXT_SIZE (GCS_NAME_MAX + 1 + GCS_UTF8_MAX)
 
 struct gcs_layout gcs_layout;
 
@@ -107,12 +112,26 @@ static uint16_t find_qualname(PyObject *heap_type, long type_size)
 	return found;
 }
 
+/*
+ * The object that a class's dict has for "__module__", or NULL. Not looked up: a dict that holds a key of another
+ * class, equal by hash, would call its __eq__. A class body puts the key first, type() last.
+ */
+static PyObject *module_of(const void *dict)
+{
+	PyObject *key, *value;
+	Py_ssize_t place = 0;
+
+	for (int i = 0; i < CLASS_KEYS_MAX && py.PyDict_Next((PyObject *)dict, &place, &key, &value); i++)
+		if (key == name_module || gcs_unicode_is_gil(key, "__module__"))
+			return value;
+	return NULL;
+}
+
 static bool heap_type_agrees(PyObject *heap_type)
 {
 	PyObject *dict = gcs_load_ptr(heap_type, gcs_layout.tp_dict);
 	PyObject *module = py.PyObject_GetAttrString(heap_type, "__module__");
-	bool ok = dict && gcs_type_of(dict) == py.PyDict_Type && module &&
-		  py.PyDict_GetItemWithError(dict, name_module) == module;
+	bool ok = dict && gcs_type_of(dict) == py.PyDict_Type && module && module_of(dict) == module;
 
 	py.Py_DecRef(module);
 	py.PyErr_Clear();
@@ -158,16 +177,6 @@ static void probe_types(PyObject *list)
 		return;
 	}
 	l->types = true;
-}
-
-/* The object that a class's dict has for "__module__", or NULL. Keys are strings: no Python code runs. */
-static PyObject *module_of(const void *dict)
-{
-	PyObject *module = py.PyDict_GetItemWithError((PyObject *)dict, name_module);
-
-	if (!module && py.PyErr_Occurred())
-		py.PyErr_Clear();
-	return module;
 }
 
 static uint64_t mix(uint64_t h, const void *p)
@@ -218,15 +227,13 @@ uint64_t gcs_type_identity_stopped(PyObject *type)
 	return mix(tag, gcs_load_ptr(type, l->tp_name));
 }
 
-/* The UTF-8 of an exact str, or NULL. */
-static const char *text_of(PyObject *o)
+/* An exact str into out, or NULL. When it is cut, a name with it in is too long. */
+static const char *text_of(PyObject *o, char out[TEXT_SIZE])
 {
-	const char *s = NULL;
-
-	if (o && gcs_type_of(o) == py.PyUnicode_Type)
-		s = py.PyUnicode_AsUTF8AndSize(o, NULL);
-	py.PyErr_Clear(); /* lone surrogates */
-	return s;
+	if (!o || gcs_type_of(o) != py.PyUnicode_Type)
+		return NULL;
+	gcs_unicode_begin_gil(o, out, TEXT_SIZE);
+	return out;
 }
 
 /* Cuts at a character's border and says so with "...". */
@@ -247,22 +254,36 @@ static void copy_name(char *out, size_t size, const char *module, const char *na
 	memcpy(out + n, "...", 4);
 }
 
+/* A new reference. The dict is locked, as whoever assigns to the class locks it. */
+static PyObject *module_free_threaded(PyObject *dict)
+{
+	uintptr_t section[4] = {0};
+	PyObject *module;
+
+	if (!dict)
+		return NULL;
+	py.PyCriticalSection_Begin(section, dict);
+	module = module_of(dict);
+	py.Py_IncRef(module);
+	py.PyCriticalSection_End(section);
+	return module;
+}
+
 /*
  * The names of a class, or NULL: borrowed, since a census writes to no reference count, but for a free-threaded
- * build (true), where other threads may be assigning to them. What the C API gives there calls no metaclass.
+ * build (true), where other threads may be assigning to them.
  */
 static bool names_of(PyObject *type, PyObject **module, PyObject **qualname)
 {
-	const void *dict = gcs_load_ptr(type, gcs_layout.tp_dict);
+	PyObject *dict = gcs_load_ptr(type, gcs_layout.tp_dict);
 
 	if (!py.free_threaded) {
 		*module = dict ? module_of(dict) : NULL;
 		*qualname = gcs_load_ptr(type, gcs_layout.ht_qualname);
 		return false;
 	}
-	*module = py.PyType_GetModuleName(type);
+	*module = module_free_threaded(dict);
 	*qualname = py.PyType_GetQualName(type);
-	py.PyErr_Clear();
 	return true;
 }
 
@@ -271,6 +292,7 @@ void gcs_type_name_gil(PyObject *type, char *out, size_t size)
 	const struct gcs_layout *l = &gcs_layout;
 	const char *tp_name = gcs_load_ptr(type, l->tp_name);
 	PyObject *error[3], *module_object, *qualname_object;
+	char module_text[TEXT_SIZE], qualname_text[TEXT_SIZE];
 	const char *module, *qualname;
 	bool owned;
 
@@ -283,8 +305,8 @@ void gcs_type_name_gil(PyObject *type, char *out, size_t size)
 	/* The C API must not meet, nor lose, an exception that is under way in this thread. */
 	py.PyErr_Fetch(&error[0], &error[1], &error[2]);
 	owned = names_of(type, &module_object, &qualname_object);
-	module = text_of(module_object);
-	qualname = text_of(qualname_object);
+	module = text_of(module_object, module_text);
+	qualname = text_of(qualname_object, qualname_text);
 	if (module && !strcmp(module, "builtins"))
 		module = NULL;
 	copy_name(out, size, module, qualname ? qualname : tp_name);
@@ -411,12 +433,13 @@ static void probe_sizes(void)
 /* ---- the whole ---- */
 
 /* Of PyType_GetSlot(). */
-enum { SLOT_CLEAR = 51, SLOT_DEL = 53, SLOT_IS_GC = 61, SLOT_TRAVERSE = 71 };
+enum { SLOT_BASE = 48, SLOT_CLEAR = 51, SLOT_DEL = 53, SLOT_IS_GC = 61, SLOT_TRAVERSE = 71 };
 
 static bool slots_hold(void)
 {
 	PyObject *t = gcs_some_heap_type_gil();
 	bool ok = t && gcs_load_ptr(t, GCS_SLOT_TRAVERSE) == py.PyType_GetSlot(t, SLOT_TRAVERSE) &&
+		  gcs_load_ptr(t, GCS_SLOT_BASE) == py.PyType_GetSlot(t, SLOT_BASE) &&
 		  gcs_load_ptr(t, GCS_SLOT_CLEAR) == py.PyType_GetSlot(t, SLOT_CLEAR) &&
 		  gcs_load_ptr(t, GCS_SLOT_IS_GC) == py.PyType_GetSlot(t, SLOT_IS_GC) &&
 		  gcs_load_ptr(t, GCS_SLOT_DEL) == py.PyType_GetSlot(t, SLOT_DEL);

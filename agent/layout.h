@@ -74,6 +74,7 @@ struct gcs_type_shape {
 /* Slots of a type in builds with a GIL. */
 #define GCS_SLOT_TRAVERSE (GCS_OB_TYPE + 176)
 #define GCS_SLOT_CLEAR (GCS_OB_TYPE + 184)
+#define GCS_SLOT_BASE (GCS_OB_TYPE + 248)
 #define GCS_SLOT_IS_GC (GCS_OB_TYPE + 320)
 #define GCS_SLOT_DEL (GCS_OB_TYPE + 368)
 #define GCS_HAVE_GC (1ul << 14) /* of tp_flags */

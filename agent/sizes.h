@@ -30,6 +30,21 @@ static inline int64_t gcs_load_i64(const void *o, unsigned offset)
 	return *(const int64_t *)((const char *)o + GCS_OB_TYPE + offset);
 }
 
+/* Of a dict's table, empty ones too. */
+static inline uint64_t gcs_dict_slots_hot(const void *dict)
+{
+	const char *keys = (const char *)(uintptr_t)gcs_load_i64(dict, GCS_DICT_KEYS);
+
+	if (!keys)
+		return 0;
+	return py.minor >= 11 ? 1ull << ((const uint8_t *)keys)[8] : *(const uint64_t *)(keys + 8);
+}
+
+static inline uint64_t gcs_set_slots_hot(const void *set)
+{
+	return (uint64_t)gcs_load_i64(set, GCS_SET_MASK) + 1;
+}
+
 /*
  * dict: PyDictKeysObject begins { refcnt, size, lookup, usable, nentries } up to 3.10 and { refcnt,
  * u8 log2_size, u8 log2_index_bytes, u8 kind, ... } from 3.11 on. A table shared by several dicts
@@ -43,7 +58,7 @@ static inline uint64_t gcs_dict_extra_hot(const void *dict)
 	if (!keys)
 		return 0;
 	if (py.minor >= 11) {
-		size = 1ull << ((const uint8_t *)keys)[8];
+		size = gcs_dict_slots_hot(dict);
 		if (gcs_load_i64(dict, GCS_DICT_VALUES))
 			extra += (size * 2 / 3) * 8;
 		if (*(const int64_t *)keys == 1)
@@ -51,7 +66,7 @@ static inline uint64_t gcs_dict_extra_hot(const void *dict)
 				 (size * 2 / 3) * (((const uint8_t *)keys)[10] ? 16 : 24);
 		return extra;
 	}
-	size = *(const uint64_t *)(keys + 8);
+	size = gcs_dict_slots_hot(dict);
 	if (gcs_load_i64(dict, GCS_DICT_VALUES))
 		extra += (size * 2 / 3) * 8;
 	if (*(const int64_t *)keys == 1)
@@ -66,7 +81,7 @@ static inline uint64_t gcs_set_extra_hot(const void *set)
 
 	if (gcs_load_i64(set, GCS_SET_TABLE) == small)
 		return 0;
-	return (uint64_t)(gcs_load_i64(set, GCS_SET_MASK) + 1) * 16;
+	return gcs_set_slots_hot(set) * 16;
 }
 
 /* 3.12+: the digit count stands above three flag bits; before, the sign is the number's. */

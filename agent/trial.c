@@ -7,16 +7,21 @@
 #include "clock.h"
 #include "hook.h"
 #include "layout.h"
+#include "sizes.h"
 
 #define OLDEST (GCS_GENERATIONS - 1)
 #define MEMBERS_MAX 4096
 #define SLOTS 8192       /* a power of two, twice that */
 #define FANOUT_MAX 512   /* references of one object that are followed; those beyond count as from outside */
-#define CLOCK_EVERY 64
+#define TABLE_MAX 4096   /* slots of a dict or set that is looked at: traversing it passes over empty ones unseen */
+#define CLOCK_EVERY 64   /* objects */
+#define FOLLOWED_MAX 512 /* references, between two looks at the clock */
+#define TPFLAG_DICT_SUBCLASS (1ul << 29)
 #define STRIDE 4096        /* objects from one trial's to the next one's */
 #define GOING_NS 200000    /* of CPU time for going there, for taking members and for counting their references: */
 #define TAKING_NS 100000   /* those that are not reached by then are none */
 #define COUNTING_NS 150000
+#define HOLDING_NS 250000  /* then nothing is told: what is not held yet may still be */
 #define NO_MEMBER UINT32_MAX
 
 static struct {
@@ -26,7 +31,7 @@ static struct {
 	uint32_t held[MEMBERS_MAX];  /* members held from outside, in the order in which that was found */
 	bool is_held[MEMBERS_MAX];
 	uint16_t slot[SLOTS];        /* by address: member + 1 */
-	uint32_t n, nheld, fanout;
+	uint32_t n, nheld, fanout, followed;
 } t;
 
 static uint32_t refcount(const PyObject *o)
@@ -65,29 +70,57 @@ static const struct gcs_gc_head *go_back(uint32_t n, int64_t until)
 	return g;
 }
 
+/* Few other types are as large as these and their subclasses: most need no walk. */
+static bool is_set(PyObject *type)
+{
+	if ((intptr_t)gcs_load_ptr(type, gcs_layout.tp_basicsize) <
+	    (intptr_t)gcs_load_ptr(py.PySet_Type, gcs_layout.tp_basicsize))
+		return false;
+	while (type && type != py.PySet_Type && type != py.PyFrozenSet_Type)
+		type = gcs_load_ptr(type, GCS_SLOT_BASE);
+	return type != NULL;
+}
+
+static bool has_large_table(const PyObject *o)
+{
+	PyObject *type = gcs_type_of(o);
+
+	if ((uintptr_t)gcs_load_ptr(type, gcs_layout.tp_flags) & TPFLAG_DICT_SUBCLASS)
+		return gcs_dict_slots_hot(o) > TABLE_MAX;
+	return is_set(type) && gcs_set_slots_hot(o) > TABLE_MAX;
+}
+
+static void add_member(PyObject *o)
+{
+	t.member[t.n] = o;
+	t.id[t.n] = gcs_census_id_gil(gcs_type_of(o));
+	t.inner[t.n] = 0;
+	t.is_held[t.n] = false;
+	t.slot[slot_of(o)] = (uint16_t)(t.n + 1);
+	t.n++;
+}
+
 static void take_members(const struct gcs_gc_head *g, int64_t until)
 {
 	const struct gcs_gc_head *head = gcs_layout.list[OLDEST];
+	uint32_t met = 0;
 
 	memset(t.slot, 0, sizeof(t.slot));
-	for (t.n = 0; t.n < MEMBERS_MAX && g != head && !is_over(t.n, until); g = gcs_gc_prev(g)) {
+	for (t.n = 0; t.n < MEMBERS_MAX && g != head && !is_over(met++, until); g = gcs_gc_prev(g)) {
 		PyObject *o = (PyObject *)(g + 1);
 
 		__builtin_prefetch(gcs_gc_prev(g));
-		t.member[t.n] = o;
-		t.id[t.n] = gcs_census_id_gil(gcs_type_of(o));
-		t.inner[t.n] = 0;
-		t.is_held[t.n] = false;
-		t.slot[slot_of(o)] = (uint16_t)(t.n + 1);
-		t.n++;
+		if (!has_large_table(o))
+			add_member(o);
 	}
 }
 
 /* One more reference of an object, and the member that it leads to, or NO_MEMBER. False: there are too many. */
 static bool follow(const PyObject *o, uint32_t *member)
 {
-	if (t.fanout++ == FANOUT_MAX)
-		return false;
+	if (t.fanout == FANOUT_MAX)
+		return false; /* each time: there are tp_traverse that go on */
+	t.fanout++;
 	*member = o ? find(o) : NO_MEMBER;
 	return true;
 }
@@ -133,11 +166,37 @@ static void traverse(uint32_t i, int (*visit)(PyObject *, void *))
 	t.fanout = 0;
 	if (tp_traverse)
 		tp_traverse(t.member[i], visit, NULL);
+	t.followed += t.fanout;
+}
+
+/* After `done` objects, some of which may have many references. */
+static bool is_traversed_too_long(uint32_t done, int64_t until)
+{
+	if (t.followed < FOLLOWED_MAX)
+		return is_over(done, until);
+	t.followed = 0;
+	return is_over(0, until);
+}
+
+/* False: there was no time for all. */
+static bool hold_all(int64_t until)
+{
+	t.nheld = t.followed = 0;
+	for (uint32_t i = 0; i < t.n; i++)
+		if (refcount(t.member[i]) > t.inner[i])
+			hold(i);
+	for (uint32_t k = 0; k < t.nheld; k++) {
+		if (is_traversed_too_long(k, until))
+			return false;
+		traverse(t.held[k], hold_too);
+	}
+	return true;
 }
 
 bool gcs_trial_possible(void)
 {
-	return gcs_layout.lists && gcs_layout.slots && !gcs_layout.incremental;
+	return gcs_layout.lists && gcs_layout.slots && gcs_layout.size_dict && gcs_layout.size_set &&
+	       !gcs_layout.incremental;
 }
 
 bool gcs_trial_gil(uint32_t i)
@@ -151,15 +210,12 @@ bool gcs_trial_gil(uint32_t i)
 	g = go_back(i * STRIDE, gcs_thread_cpu_ns() + GOING_NS);
 	take_members(g, gcs_thread_cpu_ns() + TAKING_NS);
 	until = gcs_thread_cpu_ns() + COUNTING_NS;
-	for (counted = 0; counted < t.n && !is_over(counted, until); counted++)
+	t.followed = 0;
+	for (counted = 0; counted < t.n && !is_traversed_too_long(counted, until); counted++)
 		traverse(counted, count);
 	t.n = counted; /* no references from the others: what these hold is held from outside */
-	t.nheld = 0;
-	for (uint32_t k = 0; k < t.n; k++)
-		if (refcount(t.member[k]) > t.inner[k])
-			hold(k);
-	for (uint32_t k = 0; k < t.nheld; k++)
-		traverse(t.held[k], hold_too);
+	if (!hold_all(gcs_thread_cpu_ns() + HOLDING_NS))
+		t.n = 0;
 	return true;
 }
 

@@ -8,6 +8,9 @@
  * rest is garbage. All that is not looked at counts as outside, so what is called garbage surely is; of the rest more
  * may be.
  *
+ * A dict or set with a large table is left out: traversing it passes over its empty slots without a call, and cannot
+ * be ended.
+ *
  * There are several trials to a round, each in a hold of its own: the objects that came last are often still in use.
  *
  * Calls tp_traverse as gc.get_referents() does; writes nothing, allocates nothing. GIL builds only. Agent's thread.

@@ -43,6 +43,32 @@ size_t gcs_utf8_decode(const char *text, size_t len, uint32_t *code)
 	return n;
 }
 
+static size_t escape(uint32_t c, char *out)
+{
+	static const char digit[] = "0123456789abcdef";
+
+	out[0] = '\\';
+	out[1] = 'u';
+	for (int i = 0; i < 4; i++)
+		out[2 + i] = digit[c >> (12 - 4 * i) & 0xf];
+	return 6;
+}
+
+size_t gcs_utf8_encode(uint32_t c, char out[GCS_UTF8_MAX])
+{
+	static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
+	size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+	if ((c >= 0xd800 && c < 0xe000) || c > 0x10ffff)
+		return escape(c, out);
+	for (size_t i = n - 1; i > 0; i--) {
+		out[i] = (char)(0x80 | (c & 0x3f));
+		c >>= 6;
+	}
+	out[0] = (char)(first[n] | c);
+	return n;
+}
+
 bool gcs_utf8_in(uint32_t c, const struct gcs_utf8_range *r, size_t n)
 {
 	for (size_t i = 0; i < n && c >= r[i].first; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * UTF-8, read strictly: no overlong forms, no surrogates, nothing above U+10FFFF. Text from a target may be
- * anything. Pure.
+ * UTF-8, read strictly, and written: no overlong forms, no surrogates, nothing above U+10FFFF. Text from a target
+ * may be anything. Pure.
  */
 #ifndef GCS_UTF8_H
 #define GCS_UTF8_H
@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define GCS_UTF8_BAD UINT32_MAX
+#define GCS_UTF8_MAX 6                      /* of gcs_utf8_encode() */
 #define GCS_UTF8_REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
 struct gcs_utf8_range {
@@ -24,6 +25,8 @@ struct gcs_utf8_range {
  * U+FFFD replaces as in Unicode's recommendation and in Python's errors="replace".
  */
 size_t gcs_utf8_decode(const char *s, size_t len, uint32_t *code);
+/* The bytes of one character; what is none (a lone surrogate, above U+10FFFF) is written as "\udc80". Not terminated. */
+size_t gcs_utf8_encode(uint32_t c, char out[GCS_UTF8_MAX]);
 /* Is c in one of n ranges, which ascend? */
 bool gcs_utf8_in(uint32_t c, const struct gcs_utf8_range *r, size_t n);
 

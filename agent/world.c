@@ -127,7 +127,8 @@ const char *gcs_world_probe_gil(PyObject *gc)
 		return "the types do not verify";
 	if (!gcs_layout.collecting)
 		return "the flag that says that a collection is under way was not found";
-	if (!py.PyUnstable_GC_VisitObjects || !py.PyType_GetQualName || !py.PyType_GetModuleName)
+	if (!py.PyUnstable_GC_VisitObjects || !py.PyType_GetQualName || !py.PyCriticalSection_Begin ||
+	    !py.PyCriticalSection_End)
 		return "the C API has no way to visit the objects of this build";
 	get_freeze_count = py.PyObject_GetAttrString(gc, "get_freeze_count");
 	if (!get_freeze_count) {

@@ -92,6 +92,26 @@ def test_no_cycle_is_made_up(python, target):
     assert {r["fingerprint"]: r["count"] for r in rows(t)[1]} == before
 
 
+@pytest.mark.parametrize("name", ["_asyncio.Future", "_asyncio.Task", "functools.partial"])
+def test_a_class_with_the_name_of_a_c_type(few_pythons, target, name):
+    """It is a class as any other: its objects may be smaller than what is read of those of the C type."""
+    t = target(few_pythons, """
+import gc
+gc.disable()
+def make(name):
+    c = type(name, (), {"__slots__": ("me",), "__module__": "m"})
+    for _ in range(50):
+        o = c(); o.me = [o]
+    del o
+    return gc.collect()
+""", **ALL)
+    t.needs("cycles")
+    t.eval("make(%r)" % name)
+    short = name.rpartition(".")[2]
+    r = row(t.ask("cycles"), "%s.me -> list[0] -> %s" % (short, short))
+    assert r["advice"]["kind"] == "self_cache"
+
+
 def test_fingerprints_agree(python, few_pythons, target):
     """The same cycle has the same fingerprint in another process and another version."""
     if python.name == few_pythons.name:

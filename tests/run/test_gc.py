@@ -224,6 +224,22 @@ def test_line_of_a_collection(python, target):
             assert name.endswith(tail[-40:]) or not name.isascii() or not name.isprintable(), (mine, theirs)
 
 
+def test_file_names_that_are_long_or_no_text(python, target):
+    """The end is kept, from a whole character on; a lone surrogate, which has no UTF-8, is shown as Python shows it."""
+    t = target(python, "import gc\ngc.disable()\n", GCSCOPE_INTERVAL="1000")
+    names = ["/\u4e2d" + "\u00e9" * i + "\U0001f600" * 200 for i in range(3)] + ["/x\udc80y\uDFFF.py", "y" * 5000, "z"]
+    with t.connect() as events:
+        events.ask("subscribe", topics="gc")
+        for name in names:
+            t.exec("exec(compile('gc.collect(0)', %s, 'exec'))" % ascii(name))
+        got = [events.event("gc")["at"] for _ in names]
+    for at, name in zip(got[:3], names):
+        assert set(at[:-2]) == {"\U0001f600"} and at.endswith(":1") and len(at) > 20, at
+    assert got[3] == "/x\\udc80y\\udfff.py:1"
+    assert set(got[4][:-2]) == {"y"} and 80 < len(got[4]) < 400
+    assert got[5] == "z:1"
+
+
 def test_gc_events(python, target):
     """One event for each collection, with what it found."""
     t = target(python, "import gc\ngc.disable()\nclass A: pass\n")

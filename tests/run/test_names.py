@@ -63,6 +63,11 @@ class Str(str):
     def __eq__(self, other): ran.append("str eq"); return True
     def __hash__(self): ran.append("str hash"); return 0
 
+class Twin(str):
+    """Found where a str of the same text is looked up, if __eq__ says so."""
+    __hash__ = str.__hash__
+    def __eq__(self, other): ran.append("twin eq"); return str.__eq__(self, other)
+
 class Dict(dict):
     def __getitem__(self, k): ran.append("getitem"); return "wrong"
     def get(self, k, d=None): ran.append("get"); return "wrong"
@@ -79,23 +84,25 @@ Odd4 = type("Odd4", (), {"__module__": property(lambda c: ran.append("property")
 Odd5 = type("Odd5", (), Dict(__module__="m5"))
 Odd6 = eval("type('Odd6', (), {})", {})
 Odd7 = type("Odd7", (), {Str("__module__"): "m7"})
-keep = [Hostile() for _ in range(50)] + [Odd() for _ in range(3)] + [Odd2(), Odd3(), Odd4(), Odd5(), Odd6(), Odd7()]
+Odd8 = type("Odd8", (), {Twin("__module__"): "m8"})
+keep = [Hostile() for _ in range(50)] + [Odd() for _ in range(3)] + [Odd2(), Odd3(), Odd4(), Odd5(), Odd6(), Odd7(), Odd8()]
 keep += [Dict(a=[]), ListSub([[]])]
 ran.clear()
 '''
 
 
 def test_no_python_code_runs(python, target):
-    t = target(python, HOSTILE, GCSCOPE_INTERVAL="0.02")
+    t = target(python, HOSTILE, GCSCOPE_INTERVAL="0.02", GCSCOPE_CYCLES="all")
     n = t.censuses()
     wait_until(lambda: t.censuses() > n + 5, what="five censuses")
     got = t.census()
     for verb in ("suspects", "stat", "info", "collect"):
         t.ask(verb)
+    t.exec("import gc\nfor c in Hostile, Odd, Odd8:\n    x = c(); object.__setattr__(x, 'me', x)\ndel x; gc.collect()")
     assert t.eval("ran") == []
     assert got["__main__.Hostile"][0] == 50
     odd = {name: n for name, (n, _) in got.items() if "Odd" in name}
-    assert sum(n for n in odd.values()) == 9, odd
+    assert sum(n for n in odd.values()) == 10, odd
     assert "wrong" not in str(sorted(got))
     assert any(name.endswith("Odd6") for name in odd)
 
@@ -125,6 +132,56 @@ def test_strange_names(python, target):
     assert t.cli("census", "--json")["schema"] == "gcscope.census/1"
     answer = t.ask("history", type="odd.%41")
     assert "error" not in answer, "a type's name is decoded once"
+
+
+def test_names_that_are_no_text(python, target):
+    """
+    A lone surrogate has no UTF-8: it is shown as Python shows it, and no exception is made, which as a collected
+    object starts a collection, with the program's finalizers, on the agent's thread.
+    """
+    t = target(python, """
+import gc, threading
+main, elsewhere, keep, refused = threading.get_ident(), [], [], []
+def note(phase, info):
+    if threading.get_ident() != main: elsewhere.append(phase)
+gc.callbacks.append(note)
+def strict(error): refused.append(str(error)); raise error
+import codecs
+codecs.register_error("strict", strict)
+def more(n):
+    gc.set_threshold(1)
+    for i in range(n):
+        keep.append(type("C", (), {"__module__": "odd", "__qualname__": "lone\\udc80%d" % i})())
+""", GCSCOPE_INTERVAL="0.02", GCSCOPE_BUDGET="100", GCSCOPE_CYCLES="all")
+    for _ in range(5):
+        n = t.censuses()
+        t.exec("more(300)")
+        wait_until(lambda: t.censuses() > n + 2, what="two censuses")
+    got = t.census()
+    assert got["odd.lone\\udc800"][0] == 5, sorted(got)
+    assert t.eval("refused") == [] and t.eval("elsewhere") == []
+
+
+def test_names_are_left_as_they_are(python, target):
+    """No string of the program grows by a copy in UTF-8: its size is to be seen, and the page is the target's own."""
+    t = target(python, """
+import gc, sys
+source = "class \u00d6:\\n  def \u00fc(self): gc.collect(0); return sys._getframe().f_code"
+strings = []
+def make(file, module):
+    space = dict(globals(), __name__=module)
+    exec(compile(source, file, "exec"), space)
+    o = space["\u00d6"](); o.me = o
+    strings.extend([o.\u00fc().co_filename, type(o).__qualname__, type(o).__module__, type(o).__qualname__])
+    return o
+sizes = lambda: [sys.getsizeof(s) for s in strings]
+""", GCSCOPE_INTERVAL="0.02", GCSCOPE_CYCLES="all")
+    t.exec("gc.disable()\nkeep = [make('/\u00e9/%d.py' % i, 'm\u00e9%d' % i) for i in range(20)]\nbefore = sizes()")
+    n = t.censuses()
+    wait_until(lambda: t.censuses() > n + 2, what="two censuses")
+    t.exec("[make('/\u00e9.py', 'm\u00e9') for _ in range(20)]\ndel strings[80:]; keep[0].\u00fc(); gc.collect()")
+    assert "m\u00e90.\u00d6" in t.census()
+    assert t.eval("before") == t.eval("sizes()")
 
 
 def test_renamed_class(python, target):

@@ -194,6 +194,50 @@ def test_trials_look_behind_the_newest_objects(few_pythons, target):
     assert leak()["garbage"] == 0
 
 
+EMPTIED = '''
+import gc, threading, time
+
+class Leak: pass
+class Dict(dict): pass
+class Set(set): pass
+def emptied_set(kind):
+    s = kind(range(600000))
+    while s: s.pop()
+    return s
+def emptied_dict(kind):
+    d = kind.fromkeys(range(600000))
+    d["x"] = []
+    for k in range(600000): del d[k]
+    return d
+emptied = [emptied_set(set), emptied_set(Set), emptied_dict(dict), emptied_dict(Dict)]
+kept, stopped = [[None] * 300000 for _ in range(4)], threading.Event()
+
+def drive():
+    """Few objects, so that what is large is among the newest for long."""
+    while not stopped.is_set():
+        kept.append(Leak())
+        gc.collect(1)
+        time.sleep(.03)
+
+gc.disable()
+'''
+
+
+@pytest.mark.limit(90)
+def test_a_trial_holds_the_gil_briefly(few_pythons, target):
+    """Tables of millions of empty slots are passed over without a call that could end it."""
+    if few_pythons.free_threaded:
+        pytest.skip("no lists, no trials")
+    t = target(few_pythons, EMPTIED, GCSCOPE_INTERVAL="0.1")
+    start(t)
+
+    def sampled():
+        rows = {s["type"]: s["evidence"] for s in t.ask("suspects")["suspects"]}
+        return rows.get("__main__.Leak", {}).get("sampled", 0)
+    wait_until(lambda: sampled() > 0, timeout=60)
+    assert t.ask("stat")["agent"]["max_gil_hold_cpu_ns"] <= 1e6
+
+
 @pytest.mark.limit(60)
 def test_a_leak_that_ended_is_withdrawn(one_python, target):
     t = target(one_python, PATTERNS, GCSCOPE_INTERVAL="0.05")
