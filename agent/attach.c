@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 #include <stdint.h>
-#include <string.h>
 #include <time.h>
 
 #include "api.h"
@@ -20,6 +19,7 @@
 #include "layout.h"
 #include "runtime.h"
 #include "thread.h"
+#include "unicode.h"
 #include "world.h"
 
 #define POLL_FAST_NS 500000         /* while the interpreter may be starting */
@@ -424,8 +424,7 @@ static bool is_dummy_thread(PyObject *thread)
 {
 	PyObject *type = py.PyObject_GetAttrString(thread, "__class__");
 	PyObject *name = type ? py.PyObject_GetAttrString(type, "__name__") : NULL;
-	const char *text = name ? py.PyUnicode_AsUTF8AndSize(name, NULL) : NULL;
-	bool is = text && !strcmp(text, "_DummyThread");
+	bool is = name && gcs_unicode_is_gil(name, "_DummyThread");
 
 	py.Py_DecRef(name);
 	py.Py_DecRef(type);

@@ -8,8 +8,8 @@
 #include "edges.h"
 #include "unicode.h"
 #include "utf8.h"
-#define PIECE_SIZE (GCS_UTF8_MAX + 1)
 
+#define PIECE_SIZE (GCS_UTF8_MAX + 1)
 
 void gcs_text_plain(const char *before, const char *text, char *out, size_t size)
 {
