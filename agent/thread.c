@@ -52,7 +52,7 @@ static struct {
 	int carry;              /* application's table: holds the sockets in flight; -1 */
 	dev_t carry_dev;        /* what that is: the application may close it and open another there */
 	ino_t carry_ino;
-	int meeting;            /* the thread's table: where who takes its sockets connects */
+	int meeting;                /* the thread's table: where who takes its sockets connects */
 	struct sockaddr_un address; /* of that */
 	socklen_t address_length;
 } self = {.bell = -1, .carry = -1, .meeting = -1};
@@ -394,7 +394,8 @@ static void take_over(int carry)
 /* In the application's table our numbers would be the application's to close and to use again: no agent. */
 static void give_up(void)
 {
-	gcs_disable("agent", "no descriptor table of its own: neither close_range() nor unshare() is permitted");
+	gcs_disable("agent",
+		    "no descriptor table of its own: neither close_range() nor unshare() is permitted");
 	gcs_attach_give_up();
 	if (!gcs_attached()) {
 		gcs_log_keep_stderr();
