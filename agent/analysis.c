@@ -13,6 +13,7 @@
 
 #define PATH_MAX_STEPS 12 /* of the cycle that is shown */
 #define TRIES 8
+#define CLOCK_EVERY 8     /* components between looks at the clock */
 #define SIGNATURES 1024   /* known components, by signature */
 #define SMALL 16          /* members up to which a signature has the names of attributes */
 #define WIDE 256          /* entries of a dict above which the key that leads on is not searched for a signature */
@@ -408,7 +409,7 @@ static void count(struct analysis *a, bool wait, const struct total *total)
 	for (uint32_t k = 0; k < a->components.count; k++) {
 		if (!is_whole(a, k) && wait)
 			continue;
-		if (gcs_pile_is_late(&a->pile)) {
+		if (a->pile.late || (k % CLOCK_EVERY == 0 && gcs_pile_is_late(&a->pile))) {
 			a->pile.lost += total[k].objects;
 			continue;
 		}
@@ -449,13 +450,13 @@ static void analyse_window(struct analysis *a)
 	gcs_pile_carry(p, undecided);
 }
 
-void gcs_analyse_gil(struct gcs_gc_head *list, uint64_t limit, int64_t until_ns, const char *where,
+void gcs_analyse_gil(struct gcs_gc_head *list, uint64_t limit, int64_t until_cpu_ns, const char *where,
 		     struct gcs_cycletable *table, struct gcs_scratch *scratch, struct gcs_analysed *out)
 {
 	struct analysis a = {.table = table, .where = where, .out = out};
 
 	memset(out, 0, sizeof(*out));
-	if (!gcs_pile_begin(&a.pile, list, limit, until_ns, scratch))
+	if (!gcs_pile_begin(&a.pile, list, limit, until_cpu_ns, scratch))
 		return;
 	while (gcs_pile_next(&a.pile))
 		analyse_window(&a);

@@ -26,10 +26,10 @@ struct gcs_analysed {
 };
 
 /*
- * Analyses the objects of the list, `limit` at most, until until_ns (monotonic), and counts them in the table. `where`:
+ * Analyses the objects of the list, `limit` at most, until until_cpu_ns (of this thread), and counts them in the table. `where`:
  * the line on which the collection began, or "".
  */
-void gcs_analyse_gil(struct gcs_gc_head *list, uint64_t limit, int64_t until_ns, const char *where,
+void gcs_analyse_gil(struct gcs_gc_head *list, uint64_t limit, int64_t until_cpu_ns, const char *where,
 		     struct gcs_cycletable *table, struct gcs_scratch *scratch, struct gcs_analysed *out);
 
 #endif

@@ -218,12 +218,18 @@ static int64_t allowance(int64_t at)
 	return credit < most ? credit : most;
 }
 
-/* As many as are expected to take that long; those of wider objects end when it is over. */
+/* As many as are expected to take most of that; with wider objects the time is up before. */
 static uint64_t limit(int64_t ns)
 {
 	if (gcs_config.cycles == GCS_CYCLES_ALL)
 		return UINT64_MAX;
-	return ns > 0 ? (uint64_t)((double)ns / object_ns) + 1 : 1;
+	return ns > 0 ? (uint64_t)((double)ns * .75 / object_ns) + 1 : 1;
+}
+
+/* At once where the time was up too soon. */
+static void learn(double ns)
+{
+	object_ns += now.seen.lost && ns > object_ns ? ns - object_ns : (ns - object_ns) / 8;
 }
 
 /* Of the list, at most this many. */
@@ -239,7 +245,7 @@ static uint64_t count_up_to(struct gcs_gc_head *list, uint64_t most)
 static void found(struct gcs_gc_head *garbage, struct gcs_gc_head *legacy)
 {
 	int64_t begin = gcs_now_ns(), ns = allowance(begin);
-	int64_t until = gcs_config.cycles == GCS_CYCLES_ALL ? INT64_MAX : begin + ns - ns / 8; /* then links are mended */
+	int64_t until = gcs_config.cycles == GCS_CYCLES_ALL ? INT64_MAX : gcs_thread_cpu_ns() + ns;
 	uint64_t most = limit(ns);
 	struct hidden hidden;
 
@@ -255,7 +261,7 @@ static void found(struct gcs_gc_head *garbage, struct gcs_gc_head *legacy)
 	show_again(&hidden);
 	now.analysis_ns = gcs_now_ns() - begin;
 	if (now.seen.objects)
-		object_ns += ((double)now.analysis_ns / (double)now.seen.objects - object_ns) / 8;
+		learn((double)now.analysis_ns / (double)now.seen.objects);
 }
 
 /* ---- a collection ---- */

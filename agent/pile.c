@@ -143,7 +143,7 @@ static void *take(struct gcs_pile *p, size_t n)
 	return gcs_scratch_alloc(p->scratch, n);
 }
 
-bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit, int64_t until_ns,
+bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit, int64_t until_cpu_ns,
 		    struct gcs_scratch *scratch)
 {
 	size_t left = scratch->size - scratch->used, room = left > BYTES_FIXED ? (left - BYTES_FIXED) / BYTES_EACH : 0;
@@ -155,7 +155,7 @@ bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit
 	p->list = list;
 	p->next = gcs_gc_next(list);
 	p->limit = limit;
-	p->until_ns = until_ns;
+	p->until_cpu_ns = until_cpu_ns;
 	p->room = room < NUMBER_MAX ? (uint32_t)room : NUMBER_MAX;
 	p->size = p->room < SIZE_FIRST ? p->room : SIZE_FIRST;
 	p->object = take(p, p->room * sizeof(*p->object));
@@ -287,7 +287,7 @@ static void add_edge(struct visit *v, uint32_t vertex)
 bool gcs_pile_is_late(struct gcs_pile *p)
 {
 	if (!p->late)
-		p->late = gcs_now_ns() > p->until_ns;
+		p->late = gcs_thread_cpu_ns() > p->until_cpu_ns;
 	return p->late;
 }
 

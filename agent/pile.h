@@ -59,7 +59,7 @@ struct gcs_pile {
 	uint32_t carried;
 	uint32_t size, room; /* of a window: grows where that is of use, up to the room that there is */
 	uint64_t limit;
-	int64_t until_ns;
+	int64_t until_cpu_ns;
 	bool late;
 	uint16_t *kind_slot; /* by the type's address */
 	struct gcs_gc_head *list, *next;
@@ -70,10 +70,10 @@ struct gcs_pile {
 /* One that the collection under way found, and frees? */
 bool gcs_is_garbage(PyObject *o);
 
-/* `limit`: objects at most; until_ns: when it is too late for more. False: the scratch is too small for any. */
-bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit, int64_t until_ns,
+/* `limit`: objects at most; until_cpu_ns: when, by this thread's CPU time, it is too late for more. False: the scratch is too small for any. */
+bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit, int64_t until_cpu_ns,
 		    struct gcs_scratch *scratch);
-/* Looks at the clock. Once late there is no further window. */
+/* Looks at the clock: a system call. Once late there is no further window. */
 bool gcs_pile_is_late(struct gcs_pile *p);
 /* The next window; false when all has been taken. Frees what the scratch was used for since the last one. */
 bool gcs_pile_next(struct gcs_pile *p);
