@@ -70,10 +70,12 @@ static bool is_c_future(PyObject *type)
 
 static bool is_future(PyObject *type)
 {
-	for (PyObject *t = type; t; t = gcs_type_word(t, GCS_TP_BASE))
-		if (is_python_future(t))
+	if (is_c_future(type))
+		return true;
+	for (; type; type = gcs_type_word(type, GCS_TP_BASE))
+		if (is_python_future(type))
 			return true;
-	return is_c_future(type);
+	return false;
 }
 
 static enum gcs_step_kind kind_by_exact_type(PyObject *type)

@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "fork.h"
 #include "frame.h"
+#include "unicode.h"
 
 #define RELAXED __ATOMIC_RELAXED
 
@@ -62,6 +63,8 @@ static uint64_t info_number(PyObject *info, PyObject *key)
 	PyObject *v = py.PyDict_GetItemWithError(info, key);
 	long n = v ? py.PyLong_AsLong(v) : 0;
 
+	if (n < 0)
+		py.PyErr_Clear(); /* another callback has put something else there */
 	return n > 0 ? (uint64_t)n : 0;
 }
 
@@ -121,11 +124,11 @@ static PyObject *on_gc(PyObject *self, PyObject *const *args, Py_ssize_t n)
 	int64_t begin, end;
 
 	(void)self;
-	if (quiesced || n != 2)
+	if (quiesced || n != 2 || gcs_type_of(args[1]) != py.PyDict_Type)
 		goto out;
 	begin = gcs_now_ns();
 	gcs_fork_meet_bare();
-	if (py.PyUnicode_ReadChar(args[0], 2) == 'a') {
+	if (gcs_unicode_is_gil(args[0], "start")) {
 		gcs_fork_late_start_gil();
 		on_start(args[1]);
 		end = current.start_ns = gcs_now_ns();

@@ -331,3 +331,28 @@ def test_uncollectable(one_python, target):
     t.exec("gc.collect(); gc.set_debug(gc.DEBUG_SAVEALL)\nfor _ in range(7):\n    a = A(); a.me = a\na = None\n")
     t.exec("gc.collect()")
     assert t.ask("stat")["gc"]["garbage"] == t.eval("len(gc.garbage)") >= 7
+
+
+def test_callbacks_called_by_the_program(python, run):
+    """Ours is a function like any other: with wrong arguments, out of turn, or with information that was changed."""
+    source = """
+import gc, time
+end = time.monotonic() + 20
+while not gc.callbacks and time.monotonic() < end:
+    time.sleep(.01)
+ours, = gc.callbacks
+for args in (("start", {}), ("stop", {}), (1, 2), ("start", 3), (b"start", {}), ("st", {}), ("start", {"generation": "x"}),
+             ("start", {"generation": 2**80}), ("stop", {"collected": None, "uncollectable": -5})):
+    assert ours(*args) is None
+def spoil(phase, info):
+    info.update(generation=None, collected="x", uncollectable=[])
+gc.callbacks.insert(0, spoil)
+for i in range(9):
+    gc.collect(i % 3)
+gc.callbacks.remove(spoil)
+for i in range(9):
+    gc.collect(i % 3)
+print(gc.garbage, [g["uncollectable"] for g in gc.get_stats()])
+"""
+    done = run(python, source, GCSCOPE_CYCLES="all")
+    assert (done.stdout, done.stderr) == (b"[] [0, 0, 0]\n", b"")
