@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "text.h"
+#include "utf8.h"
 
 static void check(const char *in, size_t len, unsigned flags, const char *want)
 {
@@ -231,6 +232,28 @@ static void writes_times_and_rates(void **state)
 	unit(gcs_unit_byte_rate(s, INFINITY, ""), "-");
 }
 
+/* What is written is read again; what is no character is written as Python would escape it. */
+static void encodes_every_character(void **state)
+{
+	char out[GCS_UTF8_MAX];
+	uint32_t back;
+
+	(void)state;
+	for (uint32_t c = 0; c < 0x110000; c++) {
+		size_t n = gcs_utf8_encode(c, out);
+
+		if (c >= 0xd800 && c < 0xe000) {
+			assert_int_equal(n, 6);
+			assert_memory_equal(out, "\\ud", 3);
+			assert_int_equal(strtoul((char[]){out[2], out[3], out[4], out[5], 0}, NULL, 16), c);
+			continue;
+		}
+		assert_int_equal(gcs_utf8_decode(out, n, &back), n);
+		assert_int_equal(back, c);
+	}
+	assert_int_equal(gcs_utf8_encode(0x110000, out), 6);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -240,6 +263,7 @@ int main(void)
 		cmocka_unit_test(escapes_what_is_not_utf8),
 		cmocka_unit_test(cuts_between_characters),
 		cmocka_unit_test(safe_and_utf8),
+		cmocka_unit_test(encodes_every_character),
 		cmocka_unit_test(shortens_commands),
 		cmocka_unit_test(measures_columns),
 		cmocka_unit_test(writes_units),
