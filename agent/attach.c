@@ -371,6 +371,7 @@ static int collect_once(void *unused)
 	bool ran;
 
 	(void)unused;
+	gcs_fork_meet_bare(); /* the parent's demand */
 	if (!__atomic_compare_exchange_n(&demand.state, &asked, COLLECT_RUNNING, false, __ATOMIC_ACQ_REL,
 					 __ATOMIC_ACQUIRE))
 		return 0;

@@ -135,6 +135,7 @@ bool gcs_hand_do(void (*job)(void))
 		__atomic_store_n(&hand.busy, false, __ATOMIC_SEQ_CST);
 		return false;
 	}
+	__atomic_store_n(&hand.kept, false, __ATOMIC_RELEASE);
 	__atomic_store_n(&hand.job, job, __ATOMIC_RELEASE);
 	sem_post(&hand.wake);
 	return true;

@@ -94,7 +94,7 @@ static int64_t census_turn(int64_t now)
 		if (!asked && now < loop.next_census_ns)
 			return loop.next_census_ns;
 		if (!gcs_census_start())
-			return now;
+			return now + BUSY_RETRY_NS; /* a collection's callback is counting */
 		gcs_census_welcome(INT64_MAX, 0);
 		loop.next_slice_ns = now;
 	}

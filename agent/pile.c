@@ -153,7 +153,7 @@ bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit
 	memset(p, 0, sizeof(*p));
 	p->scratch = scratch;
 	p->list = list;
-	p->next = gcs_gc_next(list);
+	p->next = p->end = gcs_gc_next(list);
 	p->limit = limit;
 	p->until_cpu_ns = until_cpu_ns;
 	p->room = room < NUMBER_MAX ? (uint32_t)room : NUMBER_MAX;
@@ -190,6 +190,10 @@ static void fill(struct gcs_pile *p)
 	}
 	p->complete = p->next == p->list;
 	p->last = p->complete || p->taken == p->limit;
+	if (p->taken > p->numbered) {
+		p->numbered = p->taken;
+		p->end = p->next;
+	}
 	p->ranked = p->any_open = false;
 	p->nkinds = 0;
 	memset(p->kind_slot, 0, KIND_SLOTS * sizeof(*p->kind_slot));
@@ -286,7 +290,7 @@ static void add_edge(struct visit *v, uint32_t vertex)
 
 bool gcs_pile_is_late(struct gcs_pile *p)
 {
-	if (!p->late)
+	if (!p->late && p->until_cpu_ns != INT64_MAX)
 		p->late = gcs_thread_cpu_ns() > p->until_cpu_ns;
 	return p->late;
 }
@@ -422,7 +426,7 @@ void gcs_pile_end(struct gcs_pile *p)
 
 	for (g = gcs_gc_next(p->list);; before = g, g = gcs_gc_next(g)) {
 		g->prev = (uintptr_t)before | (g->prev & ~GCS_LINK_MASK);
-		if (g == p->next)
+		if (g == p->end)
 			break;
 	}
 }

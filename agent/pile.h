@@ -63,6 +63,8 @@ struct gcs_pile {
 	bool late;
 	uint16_t *kind_slot; /* by the type's address */
 	struct gcs_gc_head *list, *next;
+	struct gcs_gc_head *end; /* up to there numbers were written: windows that were too large went further than `next` */
+	uint64_t numbered;       /* objects before that */
 	struct gcs_scratch *scratch;
 	size_t mark; /* of the scratch: the window's arrays end here */
 };

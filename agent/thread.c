@@ -180,7 +180,7 @@ static int make_meeting_place(void)
 			     (size_t)snprintf(a->sun_path + 1, sizeof(a->sun_path) - 1,
 					      "gcscope-wake-%d-%016llx", (int)getpid(),
 					      (unsigned long long)cookie));
-	if (bind(fd, (struct sockaddr *)a, length) || listen(fd, 8)) {
+	if (bind(fd, (struct sockaddr *)a, length) || listen(fd, 128)) {
 		close(fd);
 		return -1;
 	}
