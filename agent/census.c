@@ -329,6 +329,11 @@ int gcs_census_init(struct gcs_series *series)
 	return gcs_types_init(&census.types);
 }
 
+void gcs_census_forget(void)
+{
+	gcs_census_welcome(INT64_MAX, 0);
+}
+
 bool gcs_census_running(void)
 {
 	return get_state() == RUNNING;

@@ -55,6 +55,9 @@ enum gcs_census_step {
 /* For this process, in the agent's memory; names go to `series`. 0 or -ENOMEM. */
 int gcs_census_init(struct gcs_series *series);
 
+/* In a forked child: its tables are gone, and there may be no memory for others. */
+void gcs_census_forget(void);
+
 bool gcs_census_running(void);
 bool gcs_census_ready(void);
 /* Begins one; false when one is running or ready. The agent's thread, as what follows but for the callback's. */

@@ -9,6 +9,7 @@
 #include "attach.h"
 #include "builtin.h"
 #include "capture.h"
+#include "census.h"
 #include "disabled.h"
 #include "gil.h"
 #include "hand.h"
@@ -103,6 +104,7 @@ static void on_child(void)
 	gcs_server_forget();
 	gcs_hook_share(NULL);
 	gcs_capture_forget();
+	gcs_census_forget();
 	gcs_rt = NULL;
 	child_pending = attached && !over;
 	/* Still waiting for a CPython: nobody else would begin anew. A fork empties the agent's memory. */

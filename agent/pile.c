@@ -17,6 +17,7 @@
 #define BYTES_FIXED (KINDS_MAX * sizeof(struct gcs_kind) + KIND_SLOTS * sizeof(uint16_t) + 4096)
 #define SIZE_MIN 64
 #define SIZE_FIRST 4096 /* most piles are smaller; and of larger ones not all that the scratch has is touched */
+#define SIZE_TIMED 1024 /* where the time may be up: what a window has told by then is kept */
 #define EDGES_SHARE 3 /* edges get this part of what the arrays leave */
 #define CLOCK_EVERY 2048 /* references between looks at the clock */
 
@@ -157,7 +158,9 @@ bool gcs_pile_begin(struct gcs_pile *p, struct gcs_gc_head *list, uint64_t limit
 	p->limit = limit;
 	p->until_cpu_ns = until_cpu_ns;
 	p->room = room < NUMBER_MAX ? (uint32_t)room : NUMBER_MAX;
-	p->size = p->room < SIZE_FIRST ? p->room : SIZE_FIRST;
+	p->size = until_cpu_ns == INT64_MAX ? SIZE_FIRST : SIZE_TIMED;
+	if (p->size > p->room)
+		p->size = p->room;
 	p->object = take(p, p->room * sizeof(*p->object));
 	p->kind = take(p, p->room * sizeof(*p->kind));
 	p->part_of = take(p, p->room * sizeof(*p->part_of));
