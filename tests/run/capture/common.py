@@ -74,6 +74,16 @@ def leaf(name):
     return watch(Leaf(), name)
 
 
+class Node:
+    """A cycle of one, with a finalizer and a leaf."""
+
+    def __init__(self, name):
+        self.name, self.me, self.leaf = name, self, leaf("leaf of " + name)
+
+    def __del__(self):
+        say("del", self.name)
+
+
 def collect(generation=2):
     """Collects, and says what that returned and left behind."""
     say("collect", generation, gc.collect(generation), gc.garbage)

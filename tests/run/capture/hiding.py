@@ -5,17 +5,9 @@ objects in the start phase. The agent gives up; the program sees nothing of it.
 """
 import gc
 
-from common import Leaf, begin, collect, end, leaf, say, state
+from common import Node, begin, collect, end, say, state
 
 kept = []
-
-
-class Node:
-    def __init__(self, name):
-        self.name, self.me, self.leaf = name, self, leaf("leaf of " + name)
-
-    def __del__(self):
-        say("del", self.name)
 
 
 def freeze(phase, info):

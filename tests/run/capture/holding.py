@@ -9,17 +9,9 @@ import sys
 import threading
 import time
 
-from common import begin, collect, end, leaf, say, state
+from common import Node, begin, collect, end, say, state
 
 kept = []
-
-
-class Node:
-    def __init__(self, name):
-        self.name, self.me, self.leaf = name, self, leaf("leaf of " + name)
-
-    def __del__(self):
-        say("del", self.name)
 
 
 def strangers():
