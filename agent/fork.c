@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fork.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <time.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include "builtin.h"
 #include "capture.h"
 #include "census.h"
+#include "clock.h"
 #include "disabled.h"
 #include "gil.h"
 #include "hand.h"
@@ -19,12 +21,15 @@
 #include "server.h"
 #include "thread.h"
 
+#define RETRY_NS 1000000000ll
+
 static unsigned epoch;
 static bool attached, over;
 static bool child_pending; /* a forked child that has no agent yet */
 static int depth;        /* forks under way, several when threads fork at once; atomic */
 static bool changing;    /* somebody is ending or starting the thread; atomic: who sets it may do so */
 static bool restart_due; /* atomic, as everything here: a free-threaded build has no GIL to order threads */
+static int64_t restart_ns; /* ... but not before: there was none to be had */
 static bool waiting;       /* during a fork before attach: for the interpreter, or for the GIL */
 static bool waiting_ended; /* ... and the thread that does was ended */
 static bool waiting_due;   /* after it: until the pending call has come */
@@ -185,6 +190,15 @@ static PyObject *before_fork(PyObject *self, PyObject *arg)
 	return none();
 }
 
+/* While the state is ours to change. */
+static void start_or_try_later(void)
+{
+	if (!gcs_thread_start())
+		return;
+	__atomic_store_n(&restart_ns, gcs_now_ns() + RETRY_NS, __ATOMIC_RELAXED);
+	__atomic_store_n(&restart_due, true, __ATOMIC_RELEASE);
+}
+
 /*
  * While somebody else is changing it nothing is lost: a fork that ends the thread says afterwards that it is due
  * again, and one that begins in this moment on a free-threaded build is like one that Python does not announce.
@@ -196,9 +210,8 @@ static int restart_gil(void *unused)
 	if (!__atomic_load_n(&restart_due, __ATOMIC_ACQUIRE) || !begin_change())
 		return 0;
 	__atomic_store_n(&restart_due, false, __ATOMIC_SEQ_CST);
-	if (!__atomic_load_n(&depth, __ATOMIC_SEQ_CST) && !over && !gcs_thread_running() && gcs_rt &&
-	    gcs_thread_start())
-		__atomic_store_n(&restart_due, true, __ATOMIC_RELEASE); /* none to be had now: at the next collection */
+	if (!__atomic_load_n(&depth, __ATOMIC_SEQ_CST) && !over && !gcs_thread_running() && gcs_rt)
+		start_or_try_later();
 	end_change();
 	return 0;
 }
@@ -233,7 +246,38 @@ static PyObject *after_in_child(PyObject *self, PyObject *arg)
 void gcs_fork_late_start_gil(void)
 {
 	begin_child_gil();
-	restart_gil(NULL);
+	if (__atomic_load_n(&restart_due, __ATOMIC_ACQUIRE) &&
+	    gcs_now_ns() >= __atomic_load_n(&restart_ns, __ATOMIC_RELAXED))
+		restart_gil(NULL);
+}
+
+/* ---- calls for a process of one thread ---- */
+
+bool gcs_fork_step_aside(void)
+{
+	bool aside;
+
+	gcs_fork_meet_bare();
+	if (over || gcs_attach_failed() || !gcs_thread_is_ours() || !begin_change())
+		return false;
+	gcs_gil_hold_off();
+	aside = !gcs_gil_inside() && !gcs_hand_busy();
+	if (aside)
+		gcs_thread_stop(true);
+	gcs_gil_allow();
+	if (!aside)
+		end_change();
+	return aside;
+}
+
+/* None can be had when children go to another PID namespace from now on. */
+void gcs_fork_step_back(void)
+{
+	int saved = errno;
+
+	start_or_try_later();
+	end_change();
+	errno = saved;
 }
 
 /* Python is going down: from here on nobody may ask for the GIL. */

@@ -10,6 +10,8 @@
 #ifndef GCS_FORK_H
 #define GCS_FORK_H
 
+#include <stdbool.h>
+
 /* Once per process image. */
 void gcs_fork_watch(void);
 /* With the GIL, at attach: the Python-level hooks. 0 or -1. */
@@ -21,5 +23,12 @@ unsigned gcs_fork_epoch(void);
 void gcs_fork_meet_bare(void);
 /* Second chance, at a collection: begins a child's agent, or the thread anew. With the GIL. */
 void gcs_fork_late_start_gil(void);
+
+/*
+ * For a system call that only a process of one thread may make: ends the agent's thread for its duration. False: it
+ * goes on, or is not there. Afterwards, when it was ended, step_back; errno stays. With or without the GIL.
+ */
+bool gcs_fork_step_aside(void);
+void gcs_fork_step_back(void);
 
 #endif

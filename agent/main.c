@@ -24,7 +24,7 @@
 #include "server.h"
 #include "thread.h"
 
-/* What `nm -D` and a debugger may look for; the only symbol that is exported. */
+/* What `nm -D` and a debugger may look for; nothing else is exported but namespace.c's two functions. */
 __attribute__((visibility("default"))) extern const char gcscope_agent_version[];
 const char gcscope_agent_version[] = GCS_VERSION;
 

@@ -43,6 +43,7 @@ int gcs_thread_ncarried;
 static struct {
 	pthread_t id;
 	bool running;
+	pid_t pid; /* whose it is */
 	bool should_stop, keep; /* atomic; of the stop asked for */
 	pid_t tid;              /* atomic; set by the thread */
 	bool own_table;         /* atomic; set by the thread when it has it, or never will */
@@ -60,6 +61,11 @@ static struct {
 bool gcs_thread_running(void)
 {
 	return self.running;
+}
+
+bool gcs_thread_is_ours(void)
+{
+	return self.running && self.pid == getpid();
 }
 
 bool gcs_thread_should_stop(void)
@@ -482,6 +488,7 @@ int gcs_thread_start(void)
 		gcs_hand_start();
 	rc = gcs_thread_create(&self.id, thread_main, (void *)(intptr_t)carry);
 	self.running = !rc;
+	self.pid = getpid();
 	if (rc)
 		gcs_hand_stop(false);
 	self.carry = -1;
@@ -497,10 +504,8 @@ int gcs_thread_start(void)
 void gcs_thread_wait_until_gone(pid_t tid)
 {
 	struct timespec pause = {0, 100000};
-	char path[64];
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d", (int)tid);
-	for (int i = 0; tid && i < GONE_MS * 10 && !access(path, F_OK); i++)
+	for (int i = 0; tid && i < GONE_MS * 10 && !syscall(SYS_tgkill, getpid(), tid, 0); i++)
 		nanosleep(&pause, NULL);
 }
 

@@ -25,6 +25,8 @@
 /* Begins the thread. 0 or -errno. Any thread; not while one is running. */
 int gcs_thread_start(void);
 bool gcs_thread_running(void);
+/* ... and this is no child that shares our memory (vfork()). */
+bool gcs_thread_is_ours(void);
 /* A thread that blocks every signal. 0 or -errno. */
 int gcs_thread_create(pthread_t *id, void *(*body)(void *), void *arg);
 /* pthread_join() returns a moment before the kernel stops counting a thread, as os.fork() would. */

@@ -19,7 +19,7 @@ import pytest
 from conftest import environment, run_program, socket_path, wait_until
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-EXPORTED = ["gcscope_agent_version"]
+EXPORTED = ["gcscope_agent_version", "setns", "unshare"]
 SANITIZED = re.compile(r"__(asan|tsan|ubsan)_")
 
 

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Guards unshare() and setns(): into a user, mount or time namespace the kernel lets only a process of one thread, so
+the agent's must not be there in that moment; and it must be afterwards, with its clients.
+"""
+import pytest
+
+from conftest import wait_until
+
+SETTINGS = {"GCSCOPE_INTERVAL": "0.02", "GCSCOPE_BUDGET": "100", "GCSCOPE_CYCLES": "all"}
+
+# CDLL lets go of the GIL for a call, as os.unshare() does; PyDLL does not.
+CALLS = '''
+import ctypes, gc, os, threading
+
+NEWUSER, NEWNS, NEWTIME = 0x10000000, 0x20000, 0x80
+
+def call(library, name, *args):
+    ctypes.set_errno(0)
+    return getattr(library(None, use_errno=True), name)(*args), ctypes.get_errno()
+
+def enter(library):
+    results = [call(library, "unshare", flag) for flag in (NEWUSER, NEWNS, NEWTIME)]
+    for name in "user", "mnt", "time_for_children":
+        with open("/proc/self/ns/" + name) as f:
+            results += [call(library, "setns", f.fileno(), kind) for kind in (0, NEWUSER, NEWNS, NEWTIME)]
+    return results
+
+def enter_in_threads(n=4):
+    barrier, results = threading.Barrier(n), []
+    def work():
+        barrier.wait()
+        results.append(call(ctypes.CDLL, "unshare", NEWUSER))
+        barrier.wait()
+    threads = [threading.Thread(target=work) for _ in range(n)]
+    for t in threads: t.start()
+    for t in threads: t.join()
+    return results
+'''
+
+
+@pytest.fixture
+def both(python, target):
+    """both(expression): its value without the agent, the target under it, and the value there."""
+    def start(expression):
+        plain = target(python, CALLS, with_agent=False, attach=False).eval(expression)
+        t = target(python, CALLS, **SETTINGS)
+        return plain, t, t.eval(expression)
+    return start
+
+
+def assert_well(t):
+    """The client that was there before still is, and is served."""
+    count = t.censuses()
+    assert t.census()
+    wait_until(lambda: t.censuses() > count)
+    assert t.finish() == 0
+    assert t.errors() == ""
+
+
+@pytest.mark.parametrize("library", ["CDLL", "PyDLL"])
+def test_namespaces_can_be_entered(both, library):
+    plain, t, under = both("enter(ctypes.%s)" % library)
+    if plain[0] != [0, 0] or [0, 0] not in plain[3:]:
+        pytest.skip("namespaces cannot be entered here: %r" % plain)
+    assert under == plain
+    assert_well(t)
+
+
+def test_a_process_with_threads_cannot(both):
+    plain, t, under = both("enter_in_threads()")
+    assert under == plain
+    assert all(result[0] for result in plain)
+    assert_well(t)
