@@ -161,7 +161,7 @@ struct look {
 
 static bool is_legacy(PyObject *o)
 {
-	return gcs_slot_of(o, GCS_SLOT_DEL) != NULL;
+	return gcs_type_word(gcs_type_of(o), GCS_TP_DEL) != NULL;
 }
 
 static uint32_t type_index(struct look *l, PyObject *type)

@@ -93,7 +93,6 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyType_GetSlot, void *, (PyObject *, int))                                               \
 	X(PyType_GetFlags, unsigned long, (PyObject *))                                            \
 	X(PyErr_Clear, void, (void))                                                               \
-	X(PyErr_Occurred, PyObject *, (void))                                                      \
 	X(PyErr_Fetch, void, (PyObject **, PyObject **, PyObject **))                              \
 	X(PyErr_Restore, void, (PyObject *, PyObject *, PyObject *))                               \
 	X(PyEval_GetFrame, PyObject *, (void))                                                     \

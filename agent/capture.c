@@ -183,7 +183,7 @@ static void hide_referents(PyObject *o, struct hidden *h)
 {
 	int (*traverse)(PyObject *, int (*)(PyObject *, void *), void *);
 
-	*(void **)&traverse = gcs_slot_of(o, GCS_SLOT_TRAVERSE);
+	*(void **)&traverse = gcs_type_word(gcs_type_of(o), GCS_TP_TRAVERSE);
 	if (traverse)
 		traverse(o, hide, h);
 }

@@ -28,7 +28,6 @@ enum {
 
 #define STATIC_BUILTIN (1u << 1)
 #define BASETYPE (1u << 10)
-#define VALID_VERSION_TAG (1u << 19)
 
 /*
  * Two plain objects, the witness with a tp_del. Their types are written by hand, so that no list of subclasses knows
@@ -147,7 +146,8 @@ static void make(struct decoy *d, uintptr_t *t, const char *name, PyObject *dict
 		t[REFCOUNT] = 1u << 30; /* later it is immortal, as the original */
 	t[NAME] = (uintptr_t)name;
 	t[BASICSIZE] = sizeof(*d) - sizeof(d->head);
-	t[FLAGS] = (t[FLAGS] & ~(uintptr_t)(STATIC_BUILTIN | BASETYPE | VALID_VERSION_TAG)) | GCS_HAVE_GC;
+	t[FLAGS] &= ~(uintptr_t)(STATIC_BUILTIN | BASETYPE | GCS_TPFLAG_VALID_VERSION_TAG);
+	t[FLAGS] |= GCS_TPFLAG_HAVE_GC;
 	t[TRAVERSE] = (uintptr_t)traverse;
 	t[BASE] = (uintptr_t)py.PyBaseObject_Type;
 	t[DICT] = (uintptr_t)dict;

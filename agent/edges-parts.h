@@ -18,45 +18,6 @@
 /* Items looked at in one container; a member further back has no name of its own. */
 #define GCS_EDGE_ITEMS_MAX 100000
 
-/* Members of a type, counted from tp_name: the same in every build. */
-#define GCS_TP_DEALLOC 24
-#define GCS_TP_MEMBERS 216
-#define GCS_TP_BASE 232
-#define GCS_TP_DICTOFFSET 264
-#define GCS_TP_BASES 312
-#define GCS_TP_DEL 352
-#define GCS_TP_FINALIZE 368
-
-#define GCS_TPFLAG_INLINE_VALUES (1ul << 2) /* 3.13+ */
-#define GCS_TPFLAG_MANAGED_DICT (1ul << 4)  /* 3.11+ */
-#define GCS_TPFLAG_HEAPTYPE (1ul << 9)
-#define GCS_TPFLAG_LONG (1ul << 24)
-#define GCS_TPFLAG_LIST (1ul << 25)
-#define GCS_TPFLAG_TUPLE (1ul << 26)
-#define GCS_TPFLAG_DICT (1ul << 29)
-#define GCS_TPFLAG_EXCEPTION (1ul << 30)
-#define GCS_TPFLAG_TYPE (1ul << 31)
-
-static inline void *gcs_type_word(PyObject *type, uint16_t member)
-{
-	return gcs_load_ptr(type, (uint16_t)(gcs_layout.tp_name + member));
-}
-
-static inline unsigned long gcs_type_flags(PyObject *type)
-{
-	return (uintptr_t)gcs_load_ptr(type, gcs_layout.tp_flags);
-}
-
-static inline Py_ssize_t gcs_type_basicsize(PyObject *type)
-{
-	return (Py_ssize_t)(intptr_t)gcs_load_ptr(type, gcs_layout.tp_basicsize);
-}
-
-static inline bool gcs_object_is(PyObject *o, unsigned long flag)
-{
-	return gcs_type_flags(gcs_type_of(o)) & flag;
-}
-
 /* The length of a list or tuple, and a tuple's items: where its basic size ends, which 3.14 made longer. */
 static inline Py_ssize_t gcs_length(PyObject *o)
 {

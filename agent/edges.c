@@ -31,13 +31,6 @@ static bool is_written_in_python(PyObject *type)
 	       gcs_type_word(type, GCS_TP_DEALLOC) == at.class_dealloc;
 }
 
-static bool is_subtype(PyObject *type, PyObject *base)
-{
-	while (type && type != base)
-		type = gcs_type_word(type, GCS_TP_BASE);
-	return type != NULL;
-}
-
 static bool is_python_future(PyObject *type)
 {
 	static const char *const known[] = {"asyncio.futures.Future", "asyncio.tasks.Task",
@@ -110,7 +103,7 @@ static enum gcs_step_kind kind_by_base(PyObject *type, unsigned long flags)
 		return GCS_STEP_LIST;
 	if (flags & GCS_TPFLAG_TUPLE)
 		return GCS_STEP_TUPLE;
-	if (is_subtype(type, py.PySet_Type) || is_subtype(type, py.PyFrozenSet_Type))
+	if (gcs_is_set_type(type))
 		return GCS_STEP_SET;
 	return GCS_STEP_OTHER;
 }
@@ -228,7 +221,7 @@ static bool container_edge(PyObject *from, PyObject *to, char *out, size_t size)
 		return item_name(gcs_load_ptr(from, LIST_ITEMS), gcs_length(from), to, out, size);
 	if ((flags & GCS_TPFLAG_DICT) || is_a_c_type(type, "frozendict"))
 		return dict_item_name(from, to, out, size);
-	if (is_subtype(type, py.PySet_Type) || is_subtype(type, py.PyFrozenSet_Type))
+	if (gcs_is_set_type(type))
 		gcs_text_plain("in set", "", out, size);
 	else if (is_a_c_type(type, "collections.deque"))
 		gcs_text_plain("[...]", "", out, size);

@@ -12,15 +12,6 @@
 #include "unicode.h"
 #include "utf8.h"
 
-/* Py_TPFLAGS_*: part of the stable ABI, except the two of the pre-header (3.11+, unused before). */
-#define TPFLAG_PREHEADER ((1ul << 3) | (1ul << 4))
-#define TPFLAG_HEAPTYPE (1ul << 9)
-#define TPFLAG_VALID_VERSION_TAG (1ul << 19)
-#define TPFLAG_LONG_SUBCLASS (1ul << 24)
-#define TPFLAG_LIST_SUBCLASS (1ul << 25)
-#define TPFLAG_DICT_SUBCLASS (1ul << 29)
-#define TPFLAG_TYPE_SUBCLASS (1ul << 31)
-
 #define CLASS_KEYS_MAX 256 /* of a class that are looked at */
 #define TEXT_SIZE (GCS_NAME_MAX + 1 + GCS_UTF8_MAX)
 
@@ -192,7 +183,7 @@ static uint64_t full_identity(PyObject *type, unsigned long flags)
 	const void *dict = gcs_load_ptr(type, l->tp_dict);
 
 	h = mix(h, gcs_load_ptr(type, l->tp_mro));
-	if (!(flags & TPFLAG_HEAPTYPE))
+	if (!(flags & GCS_TPFLAG_HEAPTYPE))
 		return h;
 	h = mix(h, gcs_load_ptr(type, l->ht_qualname));
 	h = mix(h, dict);
@@ -206,10 +197,10 @@ static uint64_t full_identity(PyObject *type, unsigned long flags)
 uint64_t gcs_type_identity_gil(PyObject *type)
 {
 	const struct gcs_layout *l = &gcs_layout;
-	unsigned long flags = (uintptr_t)gcs_load_ptr(type, l->tp_flags);
+	unsigned long flags = gcs_type_flags(type);
 	uint32_t tag = *(const uint32_t *)((const char *)type + l->tp_version_tag);
 
-	if ((flags & TPFLAG_VALID_VERSION_TAG) && tag)
+	if ((flags & GCS_TPFLAG_VALID_VERSION_TAG) && tag)
 		return mix(tag, gcs_load_ptr(type, l->tp_name));
 	return full_identity(type, flags);
 }
@@ -222,7 +213,7 @@ uint64_t gcs_type_identity_stopped(PyObject *type)
 
 	if (!tag)
 		return 0;
-	if ((uintptr_t)gcs_load_ptr(type, l->tp_flags) & TPFLAG_HEAPTYPE)
+	if (gcs_type_flags(type) & GCS_TPFLAG_HEAPTYPE)
 		return mix(mix(tag, gcs_load_ptr(type, l->tp_name)), gcs_load_ptr(type, l->ht_qualname));
 	return mix(tag, gcs_load_ptr(type, l->tp_name));
 }
@@ -296,7 +287,7 @@ void gcs_type_name_gil(PyObject *type, char *out, size_t size)
 	const char *module, *qualname;
 	bool owned;
 
-	if (!((uintptr_t)gcs_load_ptr(type, l->tp_flags) & TPFLAG_HEAPTYPE)) {
+	if (!(gcs_type_flags(type) & GCS_TPFLAG_HEAPTYPE)) {
 		if (!strncmp(tp_name, "builtins.", 9))
 			tp_name += 9;
 		copy_name(out, size, NULL, tp_name);
@@ -331,20 +322,20 @@ static bool has_no_length(PyObject *type)
 void gcs_type_shape_gil(PyObject *type, struct gcs_type_shape *out)
 {
 	const struct gcs_layout *l = &gcs_layout;
-	unsigned long flags = (uintptr_t)gcs_load_ptr(type, l->tp_flags);
+	unsigned long flags = gcs_type_flags(type);
 	uint32_t item = (uint32_t)(uintptr_t)gcs_load_ptr(type, l->tp_itemsize);
 
 	*out = (struct gcs_type_shape){.basic = (uint32_t)(uintptr_t)gcs_load_ptr(type, l->tp_basicsize)};
-	if ((flags & GCS_HAVE_GC) && !py.free_threaded)
+	if ((flags & GCS_TPFLAG_HAVE_GC) && !py.free_threaded)
 		out->basic += sizeof(struct gcs_gc_head);
-	if (flags & TPFLAG_PREHEADER)
+	if (flags & (GCS_TPFLAG_MANAGED_WEAKREF | GCS_TPFLAG_MANAGED_DICT))
 		out->basic += 16;
-	if (flags & TPFLAG_LONG_SUBCLASS) {
+	if (flags & GCS_TPFLAG_LONG) {
 		out->kind = GCS_SIZE_INT;
-	} else if (flags & TPFLAG_LIST_SUBCLASS) {
+	} else if (flags & GCS_TPFLAG_LIST) {
 		out->item = l->size_list ? 8 : 0;
 		out->offset = GCS_LIST_ALLOCATED;
-	} else if (flags & TPFLAG_DICT_SUBCLASS) {
+	} else if (flags & GCS_TPFLAG_DICT) {
 		out->kind = l->size_dict ? GCS_SIZE_DICT : GCS_SIZE_PLAIN;
 	} else if (type == py.PySet_Type || type == py.PyFrozenSet_Type) {
 		out->kind = l->size_set ? GCS_SIZE_SET : GCS_SIZE_PLAIN;
@@ -438,11 +429,11 @@ enum { SLOT_BASE = 48, SLOT_CLEAR = 51, SLOT_DEL = 53, SLOT_IS_GC = 61, SLOT_TRA
 static bool slots_hold(void)
 {
 	PyObject *t = gcs_some_heap_type_gil();
-	bool ok = t && gcs_load_ptr(t, GCS_SLOT_TRAVERSE) == py.PyType_GetSlot(t, SLOT_TRAVERSE) &&
-		  gcs_load_ptr(t, GCS_SLOT_BASE) == py.PyType_GetSlot(t, SLOT_BASE) &&
-		  gcs_load_ptr(t, GCS_SLOT_CLEAR) == py.PyType_GetSlot(t, SLOT_CLEAR) &&
-		  gcs_load_ptr(t, GCS_SLOT_IS_GC) == py.PyType_GetSlot(t, SLOT_IS_GC) &&
-		  gcs_load_ptr(t, GCS_SLOT_DEL) == py.PyType_GetSlot(t, SLOT_DEL);
+	bool ok = t && gcs_type_word(t, GCS_TP_TRAVERSE) == py.PyType_GetSlot(t, SLOT_TRAVERSE) &&
+		  gcs_type_word(t, GCS_TP_BASE) == py.PyType_GetSlot(t, SLOT_BASE) &&
+		  gcs_type_word(t, GCS_TP_CLEAR) == py.PyType_GetSlot(t, SLOT_CLEAR) &&
+		  gcs_type_word(t, GCS_TP_IS_GC) == py.PyType_GetSlot(t, SLOT_IS_GC) &&
+		  gcs_type_word(t, GCS_TP_DEL) == py.PyType_GetSlot(t, SLOT_DEL);
 
 	py.Py_DecRef(t);
 	return ok;

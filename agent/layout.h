@@ -71,18 +71,36 @@ struct gcs_type_shape {
 #define GCS_OB_TYPE 8 /* where the type of an object stands in builds with a GIL, hence wherever there are lists */
 #define GCS_OB_TYPE_FREE_THREADED 24
 
-/* Slots of a type in builds with a GIL. */
-#define GCS_SLOT_TRAVERSE (GCS_OB_TYPE + 176)
-#define GCS_SLOT_CLEAR (GCS_OB_TYPE + 184)
-#define GCS_SLOT_BASE (GCS_OB_TYPE + 248)
-#define GCS_SLOT_IS_GC (GCS_OB_TYPE + 320)
-#define GCS_SLOT_DEL (GCS_OB_TYPE + 368)
-#define GCS_HAVE_GC (1ul << 14) /* of tp_flags */
+/* Members of a type, counted from tp_name: the same in every build. */
+#define GCS_TP_DEALLOC 24
+#define GCS_TP_TRAVERSE 160
+#define GCS_TP_CLEAR 168
+#define GCS_TP_MEMBERS 216
+#define GCS_TP_BASE 232
+#define GCS_TP_DICTOFFSET 264
+#define GCS_TP_IS_GC 304
+#define GCS_TP_BASES 312
+#define GCS_TP_DEL 352
+#define GCS_TP_FINALIZE 368
+
+/* Of tp_flags: part of the stable ABI, except the three of the pre-header, unused before. */
+#define GCS_TPFLAG_INLINE_VALUES (1ul << 2)   /* 3.13+ */
+#define GCS_TPFLAG_MANAGED_WEAKREF (1ul << 3) /* 3.12+ */
+#define GCS_TPFLAG_MANAGED_DICT (1ul << 4)    /* 3.11+ */
+#define GCS_TPFLAG_HEAPTYPE (1ul << 9)
+#define GCS_TPFLAG_HAVE_GC (1ul << 14)
+#define GCS_TPFLAG_VALID_VERSION_TAG (1ul << 19)
+#define GCS_TPFLAG_LONG (1ul << 24) /* this, and what is derived from it; so the others */
+#define GCS_TPFLAG_LIST (1ul << 25)
+#define GCS_TPFLAG_TUPLE (1ul << 26)
+#define GCS_TPFLAG_DICT (1ul << 29)
+#define GCS_TPFLAG_EXCEPTION (1ul << 30)
+#define GCS_TPFLAG_TYPE (1ul << 31)
 
 struct gcs_layout {
 	bool types;                         /* ob_type, tp_* as below hold */
 	bool lists;                         /* gc lists may be walked */
-	bool slots;                         /* GCS_SLOT_... hold */
+	bool slots;                         /* the slots among GCS_TP_... hold */
 	bool counters;                      /* generation[].threshold and .count hold */
 	bool incremental;                   /* two old spaces: 3.14.0 to 3.14.4, and early releases since */
 	struct gcs_generation *generation;  /* the young one; the others follow */
@@ -113,10 +131,39 @@ static inline PyObject *gcs_type_of(const void *object)
 	return gcs_load_ptr(object, gcs_layout.ob_type);
 }
 
-/* A slot (GCS_SLOT_...) of the object's type. */
-static inline void *gcs_slot_of(const void *object, uint16_t slot)
+static inline void *gcs_type_word(PyObject *type, uint16_t member)
 {
-	return gcs_load_ptr(gcs_type_of(object), slot);
+	return gcs_load_ptr(type, (uint16_t)(gcs_layout.tp_name + member));
+}
+
+static inline unsigned long gcs_type_flags(PyObject *type)
+{
+	return (uintptr_t)gcs_load_ptr(type, gcs_layout.tp_flags);
+}
+
+static inline Py_ssize_t gcs_type_basicsize(PyObject *type)
+{
+	return (Py_ssize_t)(intptr_t)gcs_load_ptr(type, gcs_layout.tp_basicsize);
+}
+
+static inline bool gcs_object_is(PyObject *o, unsigned long flag)
+{
+	return gcs_type_flags(gcs_type_of(o)) & flag;
+}
+
+/* By the line of tp_base, without the other bases. */
+static inline bool gcs_is_subtype(PyObject *type, PyObject *base)
+{
+	while (type && type != base)
+		type = gcs_type_word(type, GCS_TP_BASE);
+	return type != NULL;
+}
+
+/* Few other types are as large as these and their subclasses: most need no walk. */
+static inline bool gcs_is_set_type(PyObject *type)
+{
+	return gcs_type_basicsize(type) >= gcs_type_basicsize(py.PySet_Type) &&
+	       (gcs_is_subtype(type, py.PySet_Type) || gcs_is_subtype(type, py.PyFrozenSet_Type));
 }
 
 /*

@@ -37,6 +37,23 @@ bool gcs_log_wanted(void)
 	return gcs_config.log[0] != '\0';
 }
 
+void gcs_log_begin(void)
+{
+	char path[sizeof(gcs_config.log)];
+	size_t size = strlen(gcs_config.log) + 1, at;
+
+	if (!gcs_log_wanted() || to_stderr() || to_syslog() || gcs_config.log[0] == '/')
+		return;
+	if (!getcwd(path, sizeof(path)) || path[0] != '/')
+		return; /* removed, or out of reach */
+	at = strlen(path);
+	if (at + 1 + size > sizeof(path))
+		return;
+	path[at] = '/';
+	memcpy(path + at + 1, gcs_config.log, size);
+	memcpy(gcs_config.log, path, at + 1 + size);
+}
+
 uint64_t gcs_log_lost(void)
 {
 	return lost;

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Once, in the constructor: a relative name counts from here, wherever the program goes. */
+void gcs_log_begin(void);
 void gcs_log_keep_stderr(void); /* while the thread makes its table: saves descriptor 2 if it is the log */
 void gcs_log_close(void);
 bool gcs_log_wanted(void);

@@ -209,6 +209,7 @@ static void open_server(void)
 
 	gcs_server_forget();
 	rc = gcs_server_open();
+	loop.next_sweep_ns = 0; /* once the program goes on: there may be thousands */
 	if (rc)
 		gcs_disable("socket", "the socket cannot be made: %s", strerrordesc_np(-rc));
 }
@@ -223,7 +224,6 @@ static void begin(void)
 		loop.next_census_ns = now + min64(gcs_config.interval_ns, 1000000000);
 	}
 	loop.pid = getpid();
-	loop.next_sweep_ns = now + SWEEP_NS;
 }
 
 /* A fork is coming (our sockets travel, a census under way goes on afterwards) or the end. */

@@ -36,6 +36,7 @@ static const char *setting(const char *name)
 static int read_settings(void)
 {
 	gcs_config_read(&gcs_config, setting);
+	gcs_log_begin();
 	gcs_server_settings(getenv("GCSCOPE_SOCKET_DIR"), getenv("XDG_RUNTIME_DIR"));
 	if (gcs_config.sites_bytes != GCS_SITES_OFF)
 		gcs_disable("sites", "this version does not sample allocations");

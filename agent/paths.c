@@ -15,6 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "smallfile.h"
+
 static int fits(int written, size_t size)
 {
 	return written < 0 || (size_t)written >= size ? -ENAMETOOLONG : 0;
@@ -102,25 +104,6 @@ static int parse_number(const char **s, unsigned long long *out)
 	return 0;
 }
 
-/* The whole of a small file, NUL-ended; the bytes read, or -1. */
-static ssize_t read_file(const char *path, char *out, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t have = 0;
-	ssize_t n;
-
-	if (fd < 0)
-		return -1;
-	do {
-		n = read(fd, out + have, size - 1 - have);
-		if (n > 0)
-			have += (size_t)n;
-	} while ((n > 0 && have < size - 1) || (n < 0 && errno == EINTR));
-	close(fd);
-	out[have] = '\0';
-	return n < 0 ? -1 : (ssize_t)have;
-}
-
 /* Of /proc/<pid>/stat: field 3, the state ('\0': no such process), and field 22, the start time. */
 static char read_stat(pid_t pid, unsigned long long *start)
 {
@@ -129,7 +112,7 @@ static char read_stat(pid_t pid, unsigned long long *start)
 
 	*start = 0;
 	snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
-	if (read_file(path, stat, sizeof(stat)) <= 0)
+	if (gcs_read_file(path, stat, sizeof(stat)) <= 0)
 		return '\0';
 	/* The name in field 2 may hold anything, parentheses and spaces too: count from its end. */
 	p = strrchr(stat, ')');

@@ -218,9 +218,9 @@ bool gcs_is_garbage(PyObject *o)
 	PyObject *type = gcs_type_of(o);
 	int (*is_gc)(PyObject *);
 
-	if (!(*(const unsigned long *)((const char *)type + gcs_layout.tp_flags) & GCS_HAVE_GC))
+	if (!(gcs_type_flags(type) & GCS_TPFLAG_HAVE_GC))
 		return false;
-	*(void **)&is_gc = gcs_slot_of(o, GCS_SLOT_IS_GC);
+	*(void **)&is_gc = gcs_type_word(gcs_type_of(o), GCS_TP_IS_GC);
 	if (is_gc && !is_gc(o))
 		return false;
 	return head_of(o)->prev & GCS_COLLECTING;
@@ -274,7 +274,7 @@ static void add_untracked(struct visit *v, PyObject *target)
 	if (*(const int64_t *)target != 1)
 		return;
 	type = gcs_type_of(target);
-	if (*(const unsigned long *)((const char *)type + gcs_layout.tp_flags) & GCS_HAVE_GC)
+	if (gcs_type_flags(type) & GCS_TPFLAG_HAVE_GC)
 		return;
 	v->pile->held[v->from] += size_of(v->pile, target, kind_of(v->pile, type));
 	if (type == py.PyByteArray_Type) /* ob_alloc follows ob_size */
@@ -328,7 +328,7 @@ static void traverse(struct visit *v, uint32_t object)
 	int (*tp_traverse)(PyObject *, int (*)(PyObject *, void *), void *);
 	PyObject *o = v->pile->object[object];
 
-	*(void **)&tp_traverse = gcs_slot_of(o, GCS_SLOT_TRAVERSE);
+	*(void **)&tp_traverse = gcs_type_word(gcs_type_of(o), GCS_TP_TRAVERSE);
 	v->own_type = gcs_type_of(o);
 	if (tp_traverse)
 		tp_traverse(o, on_visit, v);

@@ -1,27 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "process.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "hand.h"
-
-/* Reads at most size - 1 bytes and ends them; the length, 0 when there is nothing to read. */
-static size_t read_file(const char *path, char *out, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n, total = 0;
-
-	out[0] = '\0';
-	if (fd < 0)
-		return 0;
-	while ((size_t)total < size - 1 && (n = read(fd, out + total, size - 1 - (size_t)total)) > 0)
-		total += n;
-	close(fd);
-	out[total] = '\0';
-	return (size_t)total;
-}
+#include "smallfile.h"
 
 /* The number behind "\n<key>:", 0 when the line is not there. */
 static uint64_t field(const char *text, const char *key)
@@ -48,7 +31,7 @@ void gcs_process_read(struct gcs_process *out)
 	char text[4096];
 	uint64_t threads;
 
-	read_file("/proc/self/status", text, sizeof(text));
+	gcs_read_file("/proc/self/status", text, sizeof(text));
 	out->rss_bytes = field(text, "VmRSS") * 1024;
 	out->rss_anon_bytes = field(text, "RssAnon") * 1024;
 	out->rss_file_bytes = field(text, "RssFile") * 1024;
@@ -61,11 +44,11 @@ void gcs_process_read(struct gcs_process *out)
 
 void gcs_process_command(char *out, size_t size)
 {
-	size_t n = read_file("/proc/self/cmdline", out, size);
+	ssize_t n = gcs_read_file("/proc/self/cmdline", out, size);
 
-	while (n && !out[n - 1])
+	while (n > 0 && !out[n - 1])
 		n--;
-	for (size_t i = 0; i < n; i++)
+	for (ssize_t i = 0; i < n; i++)
 		if (!out[i])
 			out[i] = ' ';
 }

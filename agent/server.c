@@ -20,6 +20,7 @@
 #include "mem.h"
 #include "paths.h"
 #include "runtime.h"
+#include "thread.h"
 
 #define BACKLOG 64
 #define READS_PER_TURN 8 /* requests of one client before the next has its turn */
@@ -120,7 +121,6 @@ int gcs_server_open(void)
 		return rc;
 	}
 	server.listener = rc;
-	gcs_server_sweep();
 	return 0;
 }
 
@@ -170,8 +170,8 @@ void gcs_server_sweep(void)
 
 	if (fd < 0)
 		return;
-	while ((n = syscall(SYS_getdents64, fd, block, sizeof(block))) > 0)
-		for (long at = 0; at < n;) {
+	while ((n = syscall(SYS_getdents64, fd, block, sizeof(block))) > 0 && !gcs_thread_should_stop())
+		for (long at = 0; at < n && !gcs_thread_should_stop();) {
 			struct entry *e = (struct entry *)(block + at);
 
 			at += e->reclen;

@@ -28,6 +28,7 @@
 #include "hand.h"
 #include "logfile.h"
 #include "loop.h"
+#include "smallfile.h"
 
 #ifndef CLOSE_RANGE_UNSHARE
 #define CLOSE_RANGE_UNSHARE (1U << 1)
@@ -248,14 +249,9 @@ void gcs_thread_watch_end(void)
 static bool leader_is_zombie(void)
 {
 	char text[512], *p;
-	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
 
-	if (fd >= 0)
-		close(fd);
-	if (n <= 0)
+	if (gcs_read_file("/proc/self/stat", text, sizeof(text)) <= 0)
 		return false;
-	text[n] = '\0';
 	p = strrchr(text, ')'); /* the name before it may hold anything */
 	return p && p[1] == ' ' && p[2] == 'Z';
 }

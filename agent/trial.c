@@ -16,7 +16,6 @@
 #define TABLE_MAX 4096   /* slots of a dict or set that is looked at: traversing it passes over empty ones unseen */
 #define CLOCK_EVERY 64   /* objects */
 #define FOLLOWED_MAX 512 /* references, between two looks at the clock */
-#define TPFLAG_DICT_SUBCLASS (1ul << 29)
 #define STRIDE 4096        /* objects from one trial's to the next one's */
 #define GOING_NS 200000    /* of CPU time for going there, for taking members and for counting their references: */
 #define TAKING_NS 100000   /* those that are not reached by then are none */
@@ -70,24 +69,13 @@ static const struct gcs_gc_head *go_back(uint32_t n, int64_t until)
 	return g;
 }
 
-/* Few other types are as large as these and their subclasses: most need no walk. */
-static bool is_set(PyObject *type)
-{
-	if ((intptr_t)gcs_load_ptr(type, gcs_layout.tp_basicsize) <
-	    (intptr_t)gcs_load_ptr(py.PySet_Type, gcs_layout.tp_basicsize))
-		return false;
-	while (type && type != py.PySet_Type && type != py.PyFrozenSet_Type)
-		type = gcs_load_ptr(type, GCS_SLOT_BASE);
-	return type != NULL;
-}
-
 static bool has_large_table(const PyObject *o)
 {
 	PyObject *type = gcs_type_of(o);
 
-	if ((uintptr_t)gcs_load_ptr(type, gcs_layout.tp_flags) & TPFLAG_DICT_SUBCLASS)
+	if (gcs_type_flags(type) & GCS_TPFLAG_DICT)
 		return gcs_dict_slots_hot(o) > TABLE_MAX;
-	return is_set(type) && gcs_set_slots_hot(o) > TABLE_MAX;
+	return gcs_is_set_type(type) && gcs_set_slots_hot(o) > TABLE_MAX;
 }
 
 static void add_member(PyObject *o)
@@ -162,7 +150,7 @@ static void traverse(uint32_t i, int (*visit)(PyObject *, void *))
 {
 	int (*tp_traverse)(PyObject *, int (*)(PyObject *, void *), void *);
 
-	*(void **)&tp_traverse = gcs_slot_of(t.member[i], GCS_SLOT_TRAVERSE);
+	*(void **)&tp_traverse = gcs_type_word(gcs_type_of(t.member[i]), GCS_TP_TRAVERSE);
 	t.fanout = 0;
 	if (tp_traverse)
 		tp_traverse(t.member[i], visit, NULL);

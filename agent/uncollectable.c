@@ -29,7 +29,7 @@ void gcs_uncollectable_note_gil(struct gcs_uncollectable_ring *r, PyObject *garb
 		PyObject *o = py.PyList_GetItem(garbage, i);
 		struct gcs_uncollectable *u = &r->slot[end & MASK];
 
-		if (!gcs_slot_of(o, GCS_SLOT_DEL))
+		if (!gcs_type_word(gcs_type_of(o), GCS_TP_DEL))
 			continue; /* saved by the application's DEBUG_SAVEALL */
 		gcs_type_name_gil(gcs_type_of(o), name, sizeof(name));
 		if (add_to(r, begin, end, name))

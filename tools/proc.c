@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proc.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,27 +8,17 @@
 #include <unistd.h>
 
 #include "paths.h"
+#include "smallfile.h"
 #include "xalloc.h"
 
 #define COMMAND_MAX 8192
 
-/* Reads up to size - 1 bytes of /proc/<pid>/<file>. Returns their number, or -1. */
 static ssize_t read_file(pid_t pid, const char *file, char *buf, size_t size)
 {
 	char path[64];
-	size_t n = 0;
-	ssize_t got = 0;
-	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	while (n + 1 < size && (got = read(fd, buf + n, size - 1 - n)) > 0)
-		n += (size_t)got;
-	close(fd);
-	buf[n] = '\0';
-	return got < 0 ? -1 : (ssize_t)n;
+	return gcs_read_file(path, buf, size);
 }
 
 /* The effective user. /proc/<pid> itself belongs to root once a process has changed its user. */

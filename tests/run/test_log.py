@@ -131,6 +131,18 @@ for _ in range(3):
         assert len([x for x in rest if " settings " in x]) == 1
 
 
+def test_a_relative_name_stays_where_the_program_began(one_python, target, tmp_path):
+    """Also when the file is opened anew, by the agent of a forked child say."""
+    t = target(one_python, GROWING, GCSCOPE_INTERVAL="0.05", GCSCOPE_LOG="own.log")
+    own, away = str(tmp_path / "own.log"), tmp_path / "away"
+    away.mkdir()
+    t.exec("os.chdir(%r); thread.start()" % str(away))
+    wait_until(lambda: lines_of(own))
+    os.rename(own, own + ".1")
+    wait_until(lambda: lines_of(own))
+    assert os.listdir(str(away)) == []
+
+
 def test_subscribers_get_no_introduction(one_python, target):
     """What a client can ask for (stat) is not sent to it unasked."""
     t = target(one_python, GROWING, GCSCOPE_INTERVAL="0.05", GCSCOPE_BUDGET="plenty", GCSCOPE_SITES="64K")
