@@ -100,7 +100,9 @@ struct gcs_allocator { /* PyMemAllocatorEx */
 	X(PyCode_Addr2Line, int, (PyObject *, int))
 
 #define GCS_API_WANT(X)                                                                            \
-	X(PyGILState_Check, int, (void))                                                           \
+	X(PyGILState_GetThisThreadState, void *, (void))                                           \
+	X(_PyThreadState_UncheckedGet, void *, (void))                                             \
+	X(PyThreadState_GetUnchecked, void *, (void))                                              \
 	X(_Py_IsFinalizing, int, (void))                                                           \
 	X(Py_IsFinalizing, int, (void))                                                            \
 	X(PyInterpreterState_Main, void *, (void))                                                 \

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "fork.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +21,7 @@
 #include "thread.h"
 
 #define RETRY_NS 1000000000ll
+#define TRIES 15 /* to find our thread without the GIL */
 
 static unsigned epoch;
 static bool attached, over;
@@ -253,15 +253,27 @@ void gcs_fork_late_start_gil(void)
 
 /* ---- calls for a process of one thread ---- */
 
+/* Our thread is there, and no other stands in the way as well. */
+static bool is_in_the_way(void)
+{
+	return !over && !gcs_attach_failed() && !__atomic_load_n(&depth, __ATOMIC_SEQ_CST) &&
+	       gcs_thread_is_ours() && !gcs_thread_has_company();
+}
+
 bool gcs_fork_step_aside(void)
 {
 	bool aside;
 
 	gcs_fork_meet_bare();
-	if (over || gcs_attach_failed() || !gcs_thread_is_ours() || !begin_change())
+	if (!is_in_the_way() || !begin_change())
 		return false;
 	gcs_gil_hold_off();
-	aside = !gcs_gil_inside() && !gcs_hand_busy();
+	for (int i = 0; i < TRIES && gcs_gil_inside(); i++) {
+		gcs_gil_hold_off();
+		gcs_gil_allow();
+	}
+	/* Asked again: until begin_change() somebody else may have changed it. */
+	aside = is_in_the_way() && !gcs_gil_inside() && !gcs_hand_busy();
 	if (aside)
 		gcs_thread_stop(true);
 	gcs_gil_allow();
@@ -273,11 +285,9 @@ bool gcs_fork_step_aside(void)
 /* None can be had when children go to another PID namespace from now on. */
 void gcs_fork_step_back(void)
 {
-	int saved = errno;
-
 	start_or_try_later();
+	waiting_due = !gcs_thread_running() && !gcs_attached();
 	end_change();
-	errno = saved;
 }
 
 /* Python is going down: from here on nobody may ask for the GIL. */

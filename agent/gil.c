@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gil.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -10,6 +11,8 @@
 /* The longest that a fork waits for a hold to end: a census with the world stopped is a long one. */
 #define HOLD_OFF_NS (py.free_threaded ? 2000000000ll : 20000000ll)
 
+#define STATE_WORDS 26 /* of a thread state, 3.8 to 3.11: thread_id is among them */
+
 struct gcs_gil_stats gcs_gil;
 
 static int gil_state;
@@ -17,7 +20,7 @@ static void *plain_malloc; /* of the raw domain, when we attached */
 static int64_t began_ns, began_cpu_ns;
 static uint64_t stopped_ns; /* of this hold */
 static bool inside;   /* holds the GIL or waits for it; seq_cst: a Dekker pair with held_off */
-static bool held_off; /* a fork is under way; seq_cst */
+static int held_off;  /* how many are under way that it must be left alone in: forks; seq_cst */
 
 void gcs_gil_init(double budget_percent)
 {
@@ -29,7 +32,7 @@ void gcs_gil_init(double budget_percent)
 void gcs_gil_forget(void)
 {
 	__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&held_off, false, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&held_off, 0, __ATOMIC_SEQ_CST);
 }
 
 /*
@@ -131,6 +134,25 @@ static void wait_until_outside(void)
 }
 
 /*
+ * Once there has been another interpreter PyGILState_Check() says yes to everybody. The current thread state is the
+ * thread's own from 3.12 on. Before, it is the process's, and that of another interpreter knows its thread by a word.
+ */
+static bool caller_has_it(void)
+{
+	const uintptr_t *state;
+
+	if (py.PyThreadState_GetUnchecked)
+		return py.PyThreadState_GetUnchecked();
+	state = py._PyThreadState_UncheckedGet ? py._PyThreadState_UncheckedGet() : NULL;
+	if (!state || py.minor >= 12 || state == py.PyGILState_GetThisThreadState())
+		return state;
+	for (int i = 0; i < STATE_WORDS; i++)
+		if (state[i] == (uintptr_t)pthread_self())
+			return true;
+	return false;
+}
+
+/*
  * When the forking thread has the GIL, ours may be waiting for it and have asked it to drop it: the child
  * would drop it too and wait for ever for ours to take it. So it is dropped here, for a moment.
  */
@@ -138,10 +160,10 @@ void gcs_gil_hold_off(void)
 {
 	void *ts;
 
-	__atomic_store_n(&held_off, true, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&held_off, 1, __ATOMIC_SEQ_CST);
 	if (!__atomic_load_n(&inside, __ATOMIC_SEQ_CST))
 		return;
-	if (!py.PyGILState_Check || !py.PyGILState_Check()) {
+	if (!caller_has_it()) {
 		wait_until_outside();
 		return;
 	}
@@ -162,5 +184,5 @@ bool gcs_gil_held_off(void)
 
 void gcs_gil_allow(void)
 {
-	__atomic_store_n(&held_off, false, __ATOMIC_SEQ_CST);
+	__atomic_sub_fetch(&held_off, 1, __ATOMIC_SEQ_CST);
 }

@@ -5,6 +5,8 @@
  *
  * Like libc's own they make the system call, and look nothing up: a child of vfork() may call them.
  */
+#include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -23,11 +25,20 @@
 
 static int call(bool alone, long number, long a, long b)
 {
-	bool aside = alone && gcs_fork_step_aside();
-	int rc = (int)syscall(number, a, b);
+	int rc, cancel, saved = errno;
+	bool aside;
 
+	if (!alone)
+		return (int)syscall(number, a, b);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	aside = gcs_fork_step_aside();
+	errno = saved;
+	rc = (int)syscall(number, a, b);
+	saved = errno;
 	if (aside)
 		gcs_fork_step_back();
+	pthread_setcancelstate(cancel, NULL);
+	errno = saved;
 	return rc;
 }
 

@@ -66,7 +66,10 @@ bool gcs_thread_running(void)
 
 bool gcs_thread_is_ours(void)
 {
-	return self.running && self.pid == getpid();
+	pid_t tid = __atomic_load_n(&self.tid, __ATOMIC_ACQUIRE);
+
+	/* Of two PID namespaces the numbers may be the same. */
+	return self.running && self.pid == getpid() && (!tid || !syscall(SYS_tgkill, getpid(), tid, 0));
 }
 
 bool gcs_thread_should_stop(void)
@@ -256,15 +259,26 @@ static bool leader_is_zombie(void)
 	return p && p[1] == ' ' && p[2] == 'Z';
 }
 
-bool gcs_thread_is_last(void)
+/* The application's, one that is a zombie included; -1: not to be known. */
+static long count_threads(void)
 {
-	nlink_t ours = gcs_hand_there() ? 2 : 1;
+	long ours = gcs_hand_there() ? 2 : 1;
 	struct stat st;
 
 	/* Two entries of the directory itself, then one for each thread. */
-	if (stat("/proc/self/task", &st))
-		return false;
-	return st.st_nlink == 2 + ours || (st.st_nlink == 3 + ours && leader_is_zombie());
+	return stat("/proc/self/task", &st) ? -1 : (long)st.st_nlink - 2 - ours;
+}
+
+bool gcs_thread_is_last(void)
+{
+	long n = count_threads();
+
+	return n == 0 || (n == 1 && leader_is_zombie());
+}
+
+bool gcs_thread_has_company(void)
+{
+	return count_threads() > 1;
 }
 
 /* ---- handover ---- */

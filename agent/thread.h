@@ -49,6 +49,8 @@ void gcs_thread_woken(void);
  * child that was forked by a thread, ends with its last thread, and that must not be ours.
  */
 bool gcs_thread_is_last(void);
+/* The application has more than one. */
+bool gcs_thread_has_company(void);
 /* Once per process: notices the end of the calling thread early. Also in a forked child. */
 void gcs_thread_watch_end(void);
 void gcs_thread_sleep(long ns);    /* shorter when it should stop */

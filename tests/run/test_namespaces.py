@@ -13,7 +13,7 @@ SETTINGS = {"GCSCOPE_INTERVAL": "0.02", "GCSCOPE_BUDGET": "100", "GCSCOPE_CYCLES
 CALLS = '''
 import ctypes, gc, os, threading
 
-NEWUSER, NEWNS, NEWTIME = 0x10000000, 0x20000, 0x80
+NEWUSER, NEWNS, NEWTIME, THREAD = 0x10000000, 0x20000, 0x80, 0x10000
 
 def call(library, name, *args):
     ctypes.set_errno(0)
@@ -35,6 +35,22 @@ def enter_in_threads(n=4):
     threads = [threading.Thread(target=work) for _ in range(n)]
     for t in threads: t.start()
     for t in threads: t.join()
+    return results
+
+def with_another_interpreter(n):
+    """PyGILState_Check() says yes to everybody from then on: also to callers that have let go of the GIL."""
+    try:
+        import _interpreters as interpreters
+    except ImportError:
+        import _xxsubinterpreters as interpreters
+    interpreters.destroy(interpreters.create())
+    heap = [[i] for i in range(200000)]
+    results = [call(ctypes.CDLL, "unshare", THREAD) for _ in range(n)]
+    for _ in range(n // 4):
+        pid = call(ctypes.CDLL, "fork")[0]
+        if not pid:
+            os._exit(0)
+        results.append(os.waitpid(pid, 0)[1])
     return results
 '''
 
@@ -71,4 +87,11 @@ def test_a_process_with_threads_cannot(both):
     plain, t, under = both("enter_in_threads()")
     assert under == plain
     assert all(result[0] for result in plain)
+    assert_well(t)
+
+
+@pytest.mark.limit(120)
+def test_the_gil_is_not_let_go_of_by_who_has_not_got_it(both):
+    plain, t, under = both("with_another_interpreter(200)")
+    assert under == plain
     assert_well(t)
