@@ -20,6 +20,7 @@
 #include "runtime.h"
 #include "thread.h"
 #include "unicode.h"
+#include "visit.h"
 #include "world.h"
 
 #define POLL_FAST_NS 500000         /* while the interpreter may be starting */
@@ -237,11 +238,13 @@ static int park_main(void *unused)
 {
 	struct timespec pause = {0, 100000};
 	int64_t began = gcs_now_ns();
+	struct gcs_visit visit;
 	void *ts;
 
 	(void)unused;
 	if (state_now() != NOT_YET || !gcs_thread_running())
 		return 0;
+	visit = gcs_visit_begin();
 	ts = py.PyEval_SaveThread();
 	set_parking(PARKED);
 	while (parking_now() == PARKED && (gcs_now_ns() - began < PARK_NS || !parking_becomes(PARKED, AWAY)))
@@ -252,6 +255,7 @@ static int park_main(void *unused)
 	if (gcs_attached())
 		gcs_hand_start();
 	py.PyEval_RestoreThread(ts);
+	gcs_visit_end(visit);
 	return 0;
 }
 

@@ -19,6 +19,7 @@
 #include "runtime.h"
 #include "server.h"
 #include "thread.h"
+#include "visit.h"
 
 #define RETRY_NS 1000000000ll
 #define TRIES 15 /* to find our thread without the GIL */
@@ -43,10 +44,13 @@ unsigned gcs_fork_epoch(void)
 
 static int start_thread(void *unused)
 {
+	struct gcs_visit visit = gcs_visit_begin();
+
 	(void)unused;
 	waiting_due = false;
 	if (!gcs_thread_running() && !over)
 		gcs_thread_start();
+	gcs_visit_end(visit);
 	return 0;
 }
 
@@ -71,12 +75,15 @@ void gcs_fork_meet_bare(void)
  */
 static void on_prepare(void)
 {
+	struct gcs_visit visit = gcs_visit_begin();
+
 	gcs_fork_meet_bare();
 	gcs_gil_hold_off();
 	waiting = !gcs_attach_begun() && !gcs_attach_failed() && (gcs_thread_running() || waiting_due);
 	waiting_ended = waiting && !gcs_gil_inside();
 	if (waiting_ended && gcs_thread_running())
 		gcs_thread_stop(true);
+	gcs_visit_end(visit);
 }
 
 static void on_parent(void)
@@ -97,6 +104,7 @@ static void on_parent(void)
 
 static void on_child(void)
 {
+	struct gcs_visit visit = gcs_visit_begin();
 	bool begin_anew = waiting;
 
 	epoch++;
@@ -115,6 +123,7 @@ static void on_child(void)
 	/* Still waiting for a CPython: nobody else would begin anew. A fork empties the agent's memory. */
 	if (begin_anew && !gcs_mem_reset())
 		gcs_thread_start();
+	gcs_visit_end(visit);
 }
 
 void gcs_fork_watch(void)
@@ -125,11 +134,14 @@ void gcs_fork_watch(void)
 
 static void begin_child_gil(void)
 {
+	struct gcs_visit visit;
+
 	if (!child_pending || !__atomic_exchange_n(&child_pending, false, __ATOMIC_ACQ_REL))
 		return;
-	if (gcs_mem_reset() || gcs_rt_begin_gil())
-		return;
-	gcs_thread_start();
+	visit = gcs_visit_begin();
+	if (!gcs_mem_reset() && !gcs_rt_begin_gil())
+		gcs_thread_start();
+	gcs_visit_end(visit);
 }
 
 /* ---- os.register_at_fork ---- */
@@ -159,6 +171,7 @@ static void end_change(void)
  */
 static void stop_thread_gil(bool at_end)
 {
+	struct gcs_visit visit = gcs_visit_begin();
 	struct timespec pause = {0, 200000};
 	void *ts = NULL;
 
@@ -177,6 +190,7 @@ static void stop_thread_gil(bool at_end)
 	end_change();
 	if (ts)
 		py.PyEval_RestoreThread(ts);
+	gcs_visit_end(visit);
 }
 
 static PyObject *before_fork(PyObject *self, PyObject *arg)
@@ -205,14 +219,18 @@ static void start_or_try_later(void)
  */
 static int restart_gil(void *unused)
 {
+	struct gcs_visit visit;
+
 	(void)unused;
 	gcs_fork_meet_bare();
 	if (!__atomic_load_n(&restart_due, __ATOMIC_ACQUIRE) || !begin_change())
 		return 0;
+	visit = gcs_visit_begin();
 	__atomic_store_n(&restart_due, false, __ATOMIC_SEQ_CST);
 	if (!__atomic_load_n(&depth, __ATOMIC_SEQ_CST) && !over && !gcs_thread_running() && gcs_rt)
 		start_or_try_later();
 	end_change();
+	gcs_visit_end(visit);
 	return 0;
 }
 
@@ -273,7 +291,7 @@ bool gcs_fork_step_aside(void)
 		gcs_gil_allow();
 	}
 	/* Asked again: until begin_change() somebody else may have changed it. */
-	aside = is_in_the_way() && !gcs_gil_inside() && !gcs_hand_busy();
+	aside = is_in_the_way() && !gcs_gil_inside() && !(gcs_hand_busy() && gcs_gil_is_callers());
 	if (aside)
 		gcs_thread_stop(true);
 	gcs_gil_allow();

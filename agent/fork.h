@@ -27,7 +27,7 @@ void gcs_fork_late_start_gil(void);
 /*
  * For a system call that only a process of one thread may make: ends the agent's thread for its duration. False: it
  * goes on, since the application has threads of its own, or is not there. Afterwards, when it was ended, step_back.
- * With or without the GIL; not to be left by a cancellation.
+ * With or without the GIL; within a visit (visit.h).
  */
 bool gcs_fork_step_aside(void);
 void gcs_fork_step_back(void);

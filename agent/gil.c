@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gil.h"
 
-#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -10,8 +9,6 @@
 
 /* The longest that a fork waits for a hold to end: a census with the world stopped is a long one. */
 #define HOLD_OFF_NS (py.free_threaded ? 2000000000ll : 20000000ll)
-
-#define STATE_WORDS 26 /* of a thread state, 3.8 to 3.11: thread_id is among them */
 
 struct gcs_gil_stats gcs_gil;
 
@@ -134,22 +131,18 @@ static void wait_until_outside(void)
 }
 
 /*
- * Once there has been another interpreter PyGILState_Check() says yes to everybody. The current thread state is the
- * thread's own from 3.12 on. Before, it is the process's, and that of another interpreter knows its thread by a word.
+ * Not by PyGILState_Check(), which says yes to everybody once there has been another interpreter. From 3.12 on the
+ * current thread state is the thread's own. Before, it is the process's, and one of another interpreter may be run by
+ * any thread: then the answer is no, since to let go of what somebody else has is fatal, and to wait for us is not.
  */
-static bool caller_has_it(void)
+bool gcs_gil_is_callers(void)
 {
-	const uintptr_t *state;
+	void *state;
 
 	if (py.PyThreadState_GetUnchecked)
 		return py.PyThreadState_GetUnchecked();
 	state = py._PyThreadState_UncheckedGet ? py._PyThreadState_UncheckedGet() : NULL;
-	if (!state || py.minor >= 12 || state == py.PyGILState_GetThisThreadState())
-		return state;
-	for (int i = 0; i < STATE_WORDS; i++)
-		if (state[i] == (uintptr_t)pthread_self())
-			return true;
-	return false;
+	return state && (py.minor >= 12 || state == py.PyGILState_GetThisThreadState());
 }
 
 /*
@@ -163,7 +156,7 @@ void gcs_gil_hold_off(void)
 	__atomic_add_fetch(&held_off, 1, __ATOMIC_SEQ_CST);
 	if (!__atomic_load_n(&inside, __ATOMIC_SEQ_CST))
 		return;
-	if (!caller_has_it()) {
+	if (!gcs_gil_is_callers()) {
 		wait_until_outside();
 		return;
 	}
@@ -184,5 +177,8 @@ bool gcs_gil_held_off(void)
 
 void gcs_gil_allow(void)
 {
-	__atomic_sub_fetch(&held_off, 1, __ATOMIC_SEQ_CST);
+	int n = __atomic_load_n(&held_off, __ATOMIC_SEQ_CST);
+
+	while (n > 0 && !__atomic_compare_exchange_n(&held_off, &n, n - 1, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		;
 }

@@ -5,13 +5,12 @@
  *
  * Like libc's own they make the system call, and look nothing up: a child of vfork() may call them.
  */
-#include <errno.h>
-#include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "fork.h"
+#include "visit.h"
 
 #ifndef CLONE_NEWTIME
 #define CLONE_NEWTIME 0x00000080
@@ -25,20 +24,20 @@
 
 static int call(bool alone, long number, long a, long b)
 {
-	int rc, cancel, saved = errno;
+	struct gcs_visit visit;
 	bool aside;
+	int rc;
 
 	if (!alone)
 		return (int)syscall(number, a, b);
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+	visit = gcs_visit_begin();
 	aside = gcs_fork_step_aside();
-	errno = saved;
+	errno = visit.error;
 	rc = (int)syscall(number, a, b);
-	saved = errno;
+	visit.error = errno;
 	if (aside)
 		gcs_fork_step_back();
-	pthread_setcancelstate(cancel, NULL);
-	errno = saved;
+	gcs_visit_end(visit);
 	return rc;
 }
 

@@ -13,7 +13,7 @@ SETTINGS = {"GCSCOPE_INTERVAL": "0.02", "GCSCOPE_BUDGET": "100", "GCSCOPE_CYCLES
 CALLS = '''
 import ctypes, gc, os, threading
 
-NEWUSER, NEWNS, NEWTIME, THREAD = 0x10000000, 0x20000, 0x80, 0x10000
+NEWUSER, NEWNS, NEWPID, NEWTIME, THREAD = 0x10000000, 0x20000, 0x20000000, 0x80, 0x10000
 
 def call(library, name, *args):
     ctypes.set_errno(0)
@@ -36,6 +36,19 @@ def enter_in_threads(n=4):
     for t in threads: t.start()
     for t in threads: t.join()
     return results
+
+def fork_after_the_end():
+    """In a PID namespace whose first process has ended no other can be made."""
+    result = call(ctypes.CDLL, "unshare", NEWUSER | NEWPID)
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    try:
+        if not os.fork():
+            os._exit(0)
+    except OSError as e:
+        return result, e.errno
 
 def with_another_interpreter(n):
     """PyGILState_Check() says yes to everybody from then on: also to callers that have let go of the GIL."""
@@ -95,3 +108,11 @@ def test_the_gil_is_not_let_go_of_by_who_has_not_got_it(both):
     plain, t, under = both("with_another_interpreter(200)")
     assert under == plain
     assert_well(t)
+
+
+def test_a_fork_fails_with_its_own_error(both):
+    plain, t, under = both("fork_after_the_end()")
+    if plain is None or plain[0] != [0, 0]:
+        pytest.skip("a PID namespace cannot be entered here: %r" % plain)
+    assert under == plain
+    assert t.finish() == 0 and t.errors() == ""

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Guards forks of C code, which may come from any thread, with the GIL or without, in the middle of anything: such a
+caller keeps what is its own, ends where it would have ended, and leaves no agent that is held off for ever.
+"""
+import os
+import subprocess
+
+import pytest
+
+from conftest import FIRST, connect, wait_until
+
+SETTINGS = {"GCSCOPE_INTERVAL": "0.01", "GCSCOPE_BUDGET": "100"}
+
+PROGRAM = '''
+import ctypes, gc, os, threading, time
+forks = ctypes.CDLL(%r)
+heap = [[] for _ in range(200000)]
+stopped = threading.Event()
+
+def busy():
+    while not stopped.is_set():
+        x = [{n: [n]} for n in range(300)]
+
+def among(functions, call, *args):
+    """What call() returns while each of the functions runs on a thread."""
+    threads = [threading.Thread(target=f) for f in functions]
+    for t in threads: t.start()
+    time.sleep(.1)
+    result = call(*args)
+    stopped.set()
+    for t in threads: t.join()
+    return result
+
+def with_another_interpreter(n):
+    """Made by this thread, run by another: before 3.12 its thread state is that of this one."""
+    try:
+        import _interpreters as interpreters
+    except ImportError:
+        import _xxsubinterpreters as interpreters
+    which = interpreters.create()
+    read_end, write_end = os.pipe()
+    def run():
+        interpreters.run_string(which, """if True:
+            import os, select, time
+            while not select.select([%%d], [], [], 0)[0]:
+                for _ in range(20): x = [[n] for n in range(300)]
+                time.sleep(0)
+            """ %% read_end)
+    def end():
+        stopped.wait()
+        os.close(write_end)
+    return among([run, busy, busy, end], forks.gcs_forks, n)
+'''
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory):
+    path = str(tmp_path_factory.mktemp("forks") / "gcs_forks.so")
+    source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "ext", "gcs_forks.c")
+    subprocess.run(os.environ.get("CC", "cc").split() + ["-std=gnu11", "-g", "-O1", "-shared", "-fPIC", "-pthread", source,
+                                                         "-o", path], check=True, timeout=60)
+    return path
+
+
+def assert_censuses_go_on(client):
+    count = client.ask("stat")["agent"]["census"]["count"]
+    wait_until(lambda: client.ask("stat")["agent"]["census"]["count"] > count + 1)
+
+
+def assert_well(t):
+    assert_censuses_go_on(t.client())
+    assert t.finish() == 0
+    assert t.errors() == ""
+
+
+@pytest.mark.limit(120)
+def test_the_gil_of_another_thread_stays_its_own(python, target, library):
+    t = target(python, PROGRAM % library, **SETTINGS)
+    assert t.eval("with_another_interpreter(300)", timeout=60) == 300
+    assert_well(t)
+
+
+def test_fork_is_no_cancellation_point(few_pythons, target, library):
+    t = target(few_pythons, PROGRAM % library, **SETTINGS)
+    assert t.eval("among([busy], forks.gcs_forks_when_cancelled, 200)", timeout=60) == 200
+    assert_well(t)
+
+
+def test_a_fork_within_a_fork(few_pythons, target, agent, library):
+    """By a handler that runs before the fork, but after the agent's: its child comes out of a fork that it never began."""
+    t = target(few_pythons, PROGRAM % library, LD_PRELOAD=" ".join(FIRST + [agent, library]), **SETTINGS)
+    t.exec("""if True:
+        if forks.gcs_fork_within_fork():
+            while os.getppid() == %d:
+                gc.collect()
+                time.sleep(.01)
+            os._exit(0)
+        """ % t.pid)
+    child = int(t.eval("open('/proc/self/task/%d/children' % os.getpid()).read().split()[0]"))
+    with connect(t.sockdir, child) as client:
+        assert_censuses_go_on(client)
+    assert_well(t)
