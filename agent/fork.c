@@ -88,9 +88,12 @@ static void on_prepare(void)
 
 static void on_parent(void)
 {
+	struct gcs_visit visit;
+
 	gcs_gil_allow();
 	if (!waiting_ended)
 		return;
+	visit = gcs_visit_begin();
 	waiting_ended = false;
 	/*
 	 * From 3.12 on (0: no CPython yet) Python counts the threads after this: the pending call comes when
@@ -100,6 +103,7 @@ static void on_parent(void)
 	waiting_due = true;
 	if (py.minor < 12 || !py.Py_IsInitialized() || py.Py_AddPendingCall(start_thread, NULL))
 		start_thread(NULL);
+	gcs_visit_end(visit);
 }
 
 static void on_child(void)
@@ -241,6 +245,8 @@ static int restart_gil(void *unused)
  */
 static PyObject *after_in_parent(PyObject *self, PyObject *arg)
 {
+	struct gcs_visit visit = gcs_visit_begin();
+
 	(void)self;
 	(void)arg;
 	if (__atomic_load_n(&depth, __ATOMIC_SEQ_CST) > 0)
@@ -250,6 +256,7 @@ static PyObject *after_in_parent(PyObject *self, PyObject *arg)
 		restart_gil(NULL);
 	else
 		py.Py_AddPendingCall(restart_gil, NULL);
+	gcs_visit_end(visit);
 	return none();
 }
 

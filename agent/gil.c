@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gil.h"
 
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -9,6 +10,9 @@
 
 /* The longest that a fork waits for a hold to end: a census with the world stopped is a long one. */
 #define HOLD_OFF_NS (py.free_threaded ? 2000000000ll : 20000000ll)
+
+#define TURNS 15
+#define STATE_WORDS 26 /* of a thread state, 3.8 to 3.11: thread_id is among them */
 
 struct gcs_gil_stats gcs_gil;
 
@@ -130,39 +134,69 @@ static void wait_until_outside(void)
 		nanosleep(&pause, NULL);
 }
 
+/* From 3.12 on the calling thread's, and before the process's; NULL: none. */
+static void *current_state(void)
+{
+	if (py.PyThreadState_GetUnchecked)
+		return py.PyThreadState_GetUnchecked();
+	return py._PyThreadState_UncheckedGet ? py._PyThreadState_UncheckedGet() : NULL;
+}
+
 /*
- * Not by PyGILState_Check(), which says yes to everybody once there has been another interpreter. From 3.12 on the
- * current thread state is the thread's own. Before, it is the process's, and one of another interpreter may be run by
- * any thread: then the answer is no, since to let go of what somebody else has is fatal, and to wait for us is not.
+ * Not by PyGILState_Check(), which says yes to everybody once there has been another interpreter: to let go of
+ * what somebody else has is fatal.
  */
 bool gcs_gil_is_callers(void)
 {
-	void *state;
+	void *state = current_state();
 
-	if (py.PyThreadState_GetUnchecked)
-		return py.PyThreadState_GetUnchecked();
-	state = py._PyThreadState_UncheckedGet ? py._PyThreadState_UncheckedGet() : NULL;
 	return state && (py.minor >= 12 || state == py.PyGILState_GetThisThreadState());
 }
 
 /*
+ * Before 3.12, of a state that is not the one by which this thread is known (another interpreter's): made by this
+ * thread, though another may run it.
+ */
+static bool was_made_here(const uintptr_t *state)
+{
+	for (int i = 0; i < STATE_WORDS; i++)
+		if (state[i] == (uintptr_t)pthread_self())
+			return true;
+	return false;
+}
+
+static void let_go_until_outside(void)
+{
+	void *ts = py.PyEval_SaveThread();
+
+	wait_until_outside();
+	py.PyEval_RestoreThread(ts);
+}
+
+/*
  * When the forking thread has the GIL, ours may be waiting for it and have asked it to drop it: the child
- * would drop it too and wait for ever for ours to take it. So it is dropped here, for a moment.
+ * would drop it too and wait for ever for ours to take it. So it is dropped here, for a moment. Where it cannot be told
+ * whose it is, somebody else would have dropped it in all that time.
  */
 void gcs_gil_hold_off(void)
 {
-	void *ts;
+	void *state;
 
 	__atomic_add_fetch(&held_off, 1, __ATOMIC_SEQ_CST);
-	if (!__atomic_load_n(&inside, __ATOMIC_SEQ_CST))
+	if (!gcs_gil_inside())
 		return;
-	if (!gcs_gil_is_callers()) {
-		wait_until_outside();
+	if (gcs_gil_is_callers()) {
+		let_go_until_outside();
 		return;
 	}
-	ts = py.PyEval_SaveThread();
+	state = current_state();
 	wait_until_outside();
-	py.PyEval_RestoreThread(ts);
+	if (py.minor >= 12 || !state || !was_made_here(state))
+		return;
+	for (int i = 0; i < TURNS && gcs_gil_inside() && current_state() == state; i++)
+		wait_until_outside();
+	if (gcs_gil_inside() && current_state() == state)
+		let_go_until_outside();
 }
 
 bool gcs_gil_inside(void)

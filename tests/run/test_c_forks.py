@@ -51,6 +51,33 @@ def with_another_interpreter(n):
         stopped.wait()
         os.close(write_end)
     return among([run, busy, busy, end], forks.gcs_forks, n)
+
+def within_another_interpreter(n):
+    """By its code, with the GIL; the children run Python. How many of them came to their end."""
+    try:
+        import _interpreters as interpreters
+    except ImportError:
+        import _xxsubinterpreters as interpreters
+    read_end, write_end = os.pipe()
+    failed = interpreters.run_string(interpreters.create(), """if True:
+        import ctypes, os, time
+        fork = ctypes.PyDLL(None).fork
+        for _ in range(%%d):
+            pid = fork()
+            if not pid:
+                end = time.monotonic() + .02
+                while time.monotonic() < end:
+                    x = [[n] for n in range(30)]
+                os.write(%%d, b".")
+                os._exit(0)
+            deadline = time.monotonic() + 10
+            while not os.waitpid(pid, os.WNOHANG)[0]:
+                time.sleep(.002)
+                if time.monotonic() > deadline:
+                    os.kill(pid, 9)
+        """ %% (n, write_end))
+    os.close(write_end)
+    return failed or len(os.read(read_end, 4096))
 '''
 
 
@@ -78,6 +105,18 @@ def assert_well(t):
 def test_the_gil_of_another_thread_stays_its_own(python, target, library):
     t = target(python, PROGRAM % library, **SETTINGS)
     assert t.eval("with_another_interpreter(300)", timeout=60) == 300
+    assert_well(t)
+
+
+@pytest.mark.limit(120)
+def test_a_child_of_another_interpreter_goes_on(python, target, library):
+    """Our thread, which waits for the GIL in the parent, is not there to take it."""
+    plain = target(python, PROGRAM % library, with_agent=False, attach=False)
+    n = plain.eval("within_another_interpreter(20)", timeout=60)
+    if n != 20:
+        pytest.skip("not without the agent either: %r" % n)
+    t = target(python, PROGRAM % library, **SETTINGS)
+    assert t.eval("within_another_interpreter(100)", timeout=60) == 100
     assert_well(t)
 
 
