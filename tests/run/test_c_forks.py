@@ -85,8 +85,8 @@ def within_another_interpreter(n):
 def library(tmp_path_factory):
     path = str(tmp_path_factory.mktemp("forks") / "gcs_forks.so")
     source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "ext", "gcs_forks.c")
-    subprocess.run(os.environ.get("CC", "cc").split() + ["-std=gnu11", "-g", "-O1", "-shared", "-fPIC", "-pthread", source,
-                                                         "-o", path], check=True, timeout=60)
+    flags = ["-std=gnu11", "-g", "-O1", "-shared", "-fPIC", "-pthread"]
+    subprocess.run(os.environ.get("CC", "cc").split() + flags + [source, "-o", path], check=True, timeout=60)
     return path
 
 
@@ -127,7 +127,7 @@ def test_fork_is_no_cancellation_point(few_pythons, target, library):
 
 
 def test_a_fork_within_a_fork(few_pythons, target, agent, library):
-    """By a handler that runs before the fork, but after the agent's: its child comes out of a fork that it never began."""
+    """By a handler that runs after the agent's: its child comes out of a fork that it never began."""
     t = target(few_pythons, PROGRAM % library, LD_PRELOAD=" ".join(FIRST + [agent, library]), **SETTINGS)
     t.exec("""if True:
         if forks.gcs_fork_within_fork():
