@@ -53,7 +53,6 @@ static struct gcs_census {
 	struct trail front, back;
 	uint32_t steps; /* of a slice, each of the two chains */
 	bool calibrated; /* a census has told how long a slice should be */
-	bool moved;     /* a collection may have moved objects from list to list since it began */
 	uint32_t losses;
 	uint64_t walked; /* objects so far */
 	uint64_t full_collections, collections; /* when it began */
@@ -219,12 +218,12 @@ count(const struct gcs_gc_head *g, bool may_add, int way, uint32_t *steps)
 enum walk { WALK_ON, WALK_THROUGH, WALK_UNKNOWN_TYPE };
 
 /*
- * Both chains by up to n steps. Between two calls neither of the cursor's objects is counted, and front
- * stands before back. checked: a collection may have moved objects to another list, so that the chains
- * need not meet; else only the list's own emptiness is looked for.
+ * Both chains by up to n steps. Between two calls neither of the cursor's objects is counted, and front stands before
+ * back. Or seems to: an object of a trail that was freed and made anew at the same address, with its neighbour, stands
+ * at the list's end, and a collection moves objects to other lists. The chains need not meet then, but end at a head.
  */
 static inline __attribute__((always_inline)) enum walk
-walk_chains(struct cursor *k, uint32_t n, bool may_add, bool checked)
+walk_chains(struct cursor *k, uint32_t n, bool may_add)
 {
 	struct gcs_gc_head *f = k->front, *b = k->back;
 
@@ -238,7 +237,7 @@ walk_chains(struct cursor *k, uint32_t n, bool may_add, bool checked)
 		if (!count(f, may_add, 1, &n) || !count(b, may_add, -1, &n))
 			return WALK_UNKNOWN_TYPE;
 		census.walked += 2;
-		if (next == b || (checked && (is_head(next) || is_head(prev))))
+		if (next == b || is_head(next) || is_head(prev))
 			return WALK_THROUGH;
 		f = next;
 		b = prev;
@@ -250,11 +249,6 @@ walk_chains(struct cursor *k, uint32_t n, bool may_add, bool checked)
 	k->front = f;
 	k->back = b;
 	return WALK_ON;
-}
-
-static enum walk walk(struct cursor *k, uint32_t n)
-{
-	return census.moved ? walk_chains(k, n, true, true) : walk_chains(k, n, true, false);
 }
 
 static struct cursor whole_list(int list)
@@ -302,7 +296,7 @@ static void begin(void)
 {
 	census.result.frozen = census.result.unnamed = census.walked = 0;
 	census.list = 0;
-	census.in_list = census.moved = false;
+	census.in_list = false;
 	census.phase = BEGUN;
 	if (!census.result.slices)
 		census.began_ns = gcs_now_ns();
@@ -465,14 +459,12 @@ enum gcs_census_step gcs_census_slice_gil(void)
 		begin();
 	if (is_reordered())
 		return restart();
-	if (collections_now() != census.collections || !gcs_hook_present_gil())
-		census.moved = true;
 	census.result.slices++;
 	if (!find_place(&k))
 		return ++census.losses > LOSSES_MAX ? give_up() : restart();
 	end = census.walked + 2 * census.steps;
 	while (w == WALK_ON && census.walked < end && gcs_now_ns() < hard) {
-		w = walk(&k, CLOCK_EVERY);
+		w = walk_chains(&k, CLOCK_EVERY, true);
 		if (w == WALK_THROUGH && next_list()) {
 			k = whole_list(census.list);
 			w = WALK_ON;
@@ -566,7 +558,7 @@ static bool take_at_once(void)
 		struct cursor k = whole_list(census.list);
 		enum walk w;
 
-		while ((w = walk_chains(&k, CLOCK_EVERY, false, false)) == WALK_ON)
+		while ((w = walk_chains(&k, CLOCK_EVERY, false)) == WALK_ON)
 			if (gcs_now_ns() > hard)
 				break;
 		measure_pending();

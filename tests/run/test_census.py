@@ -357,3 +357,34 @@ def test_no_memory_for_an_answer(few_pythons, target):
     assert without and {a["error"]["code"] for a in without} == {"no_memory"}
     assert all(len(a["types"]) > 1500 for a in answers if "error" not in a)
     assert t.ask("census", limit=3)["objects"] > 1500
+
+
+@pytest.mark.limit(120)
+def test_objects_that_come_again_at_the_same_address(python, target):
+    """
+    A census that stands between two objects finds them again, as neighbours, after they were freed and made anew: but
+    at the end of the list, past the other chain, with which it then never meets.
+    """
+    t = target(python, """
+import gc, threading
+gc.disable()
+heap = [[] for _ in range(200000)]
+stopped = threading.Event()
+
+def renew():
+    while not stopped.is_set():
+        for i in range(0, len(heap), 2):
+            heap[i + 1] = None
+            heap[i] = None
+            heap[i] = []
+            heap[i + 1] = []
+
+thread = threading.Thread(target=renew, daemon=True)
+thread.start()
+""", GCSCOPE_INTERVAL="0.01", GCSCOPE_BUDGET="100")
+    taken = lambda: t.ask("stat")["agent"]["census"]  # noqa: E731
+    wait_until(lambda: sum(taken()[k] for k in ("count", "given_up")) > 60, 60)
+    t.exec("stopped.set(); thread.join()")
+    assert t.census()["list"][0] >= 200000
+    assert t.finish() == 0
+    assert t.errors() == ""
