@@ -92,6 +92,7 @@ def main():
     stop.set()
     thread.join()
     gc.callbacks.remove(let_others_look)
+    gc.collect()  # what the thread held last
     say("-- nobody")
     garbage()
     say(len(gc.garbage), sum(s["uncollectable"] for s in gc.get_stats()))
