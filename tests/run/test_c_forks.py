@@ -50,7 +50,9 @@ def with_another_interpreter(n):
     def end():
         stopped.wait()
         os.close(write_end)
-    return among([run, busy, busy, end], forks.gcs_forks, n)
+    result = among([run, busy, busy, end], forks.gcs_forks, n)
+    interpreters.destroy(which)
+    return result
 
 def within_another_interpreter(n):
     """By its code, with the GIL; the children run Python. How many of them came to their end."""
@@ -59,7 +61,8 @@ def within_another_interpreter(n):
     except ImportError:
         import _xxsubinterpreters as interpreters
     read_end, write_end = os.pipe()
-    failed = interpreters.run_string(interpreters.create(), """if True:
+    which = interpreters.create()
+    failed = interpreters.run_string(which, """if True:
         import ctypes, os, time
         fork = ctypes.PyDLL(None).fork
         for _ in range(%%d):
@@ -77,6 +80,7 @@ def within_another_interpreter(n):
                     os.kill(pid, 9)
         """ %% (n, write_end))
     os.close(write_end)
+    interpreters.destroy(which)
     return failed or len(os.read(read_end, 4096))
 '''
 
