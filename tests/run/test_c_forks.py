@@ -14,6 +14,10 @@ SETTINGS = {"GCSCOPE_INTERVAL": "0.01", "GCSCOPE_BUDGET": "100"}
 
 PROGRAM = '''
 import ctypes, gc, os, threading, time
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
 forks = ctypes.CDLL(%r)
 heap = [[] for _ in range(200000)]
 stopped = threading.Event()
@@ -34,10 +38,6 @@ def among(functions, call, *args):
 
 def with_another_interpreter(n):
     """Made by this thread, run by another: before 3.12 its thread state is that of this one."""
-    try:
-        import _interpreters as interpreters
-    except ImportError:
-        import _xxsubinterpreters as interpreters
     which = interpreters.create()
     read_end, write_end = os.pipe()
     def run():
@@ -56,10 +56,6 @@ def with_another_interpreter(n):
 
 def within_another_interpreter(n):
     """By its code, with the GIL; the children run Python. How many of them came to their end."""
-    try:
-        import _interpreters as interpreters
-    except ImportError:
-        import _xxsubinterpreters as interpreters
     read_end, write_end = os.pipe()
     which = interpreters.create()
     failed = interpreters.run_string(which, """if True:
