@@ -22,7 +22,6 @@
 #include "visit.h"
 
 #define RETRY_NS 1000000000ll
-#define TRIES 15 /* to find our thread without the GIL */
 
 static unsigned epoch;
 static bool attached, over;
@@ -78,7 +77,7 @@ static void on_prepare(void)
 	struct gcs_visit visit = gcs_visit_begin();
 
 	gcs_fork_meet_bare();
-	gcs_gil_hold_off();
+	gcs_gil_hold_off(1);
 	waiting = !gcs_attach_begun() && !gcs_attach_failed() && (gcs_thread_running() || waiting_due);
 	waiting_ended = waiting && !gcs_gil_inside();
 	if (waiting_ended && gcs_thread_running())
@@ -185,7 +184,7 @@ static void stop_thread_gil(bool at_end)
 			nanosleep(&pause, NULL);
 	}
 	if (gcs_thread_running() || gcs_hand_there()) {
-		gcs_gil_hold_off();
+		gcs_gil_hold_off(1);
 		if (!ts && (at_end || gcs_hand_busy() || gcs_gil_inside()))
 			ts = py.PyEval_SaveThread();
 		gcs_thread_stop(!at_end);
@@ -292,11 +291,7 @@ bool gcs_fork_step_aside(void)
 	gcs_fork_meet_bare();
 	if (!is_in_the_way() || !begin_change())
 		return false;
-	gcs_gil_hold_off();
-	for (int i = 0; i < TRIES && gcs_gil_inside(); i++) {
-		gcs_gil_hold_off();
-		gcs_gil_allow();
-	}
+	gcs_gil_hold_off(GCS_GIL_PATIENCE);
 	/* Asked again: until begin_change() somebody else may have changed it. */
 	aside = is_in_the_way() && !gcs_gil_inside() && !(gcs_hand_busy() && gcs_gil_is_callers());
 	if (aside)

@@ -8,10 +8,9 @@
 #include "api.h"
 #include "layout.h"
 
-/* The longest that a fork waits for a hold to end: a census with the world stopped is a long one. */
+/* A turn of waiting for a hold to end: a census with the world stopped is a long one. */
 #define HOLD_OFF_NS (py.free_threaded ? 2000000000ll : 20000000ll)
 
-#define TURNS 15
 #define STATE_WORDS 26 /* of a thread state, 3.8 to 3.11: thread_id is among them */
 
 struct gcs_gil_stats gcs_gil;
@@ -125,10 +124,10 @@ void gcs_gil_charge(uint64_t ns)
 	gcs_budget_spend(&gcs_gil.budget, now, gcs_budget_take(&gcs_gil.charges, now, (int64_t)ns));
 }
 
-static void wait_until_outside(void)
+static void wait_until_outside(int turns)
 {
 	struct timespec pause = {0, 50000};
-	int64_t until = gcs_now_ns() + HOLD_OFF_NS;
+	int64_t until = gcs_now_ns() + turns * HOLD_OFF_NS;
 
 	while (__atomic_load_n(&inside, __ATOMIC_SEQ_CST) && gcs_now_ns() < until)
 		nanosleep(&pause, NULL);
@@ -165,11 +164,11 @@ static bool was_made_here(const uintptr_t *state)
 	return false;
 }
 
-static void let_go_until_outside(void)
+static void let_go_until_outside(int turns)
 {
 	void *ts = py.PyEval_SaveThread();
 
-	wait_until_outside();
+	wait_until_outside(turns);
 	py.PyEval_RestoreThread(ts);
 }
 
@@ -178,7 +177,7 @@ static void let_go_until_outside(void)
  * would drop it too and wait for ever for ours to take it. So it is dropped here, for a moment. Where it cannot be told
  * whose it is, somebody else would have dropped it in all that time.
  */
-void gcs_gil_hold_off(void)
+void gcs_gil_hold_off(int turns)
 {
 	void *state;
 
@@ -186,17 +185,17 @@ void gcs_gil_hold_off(void)
 	if (!gcs_gil_inside())
 		return;
 	if (gcs_gil_is_callers()) {
-		let_go_until_outside();
+		let_go_until_outside(turns);
 		return;
 	}
 	state = current_state();
-	wait_until_outside();
+	wait_until_outside(turns);
 	if (py.minor >= 12 || !state || !was_made_here(state))
 		return;
-	for (int i = 0; i < TURNS && gcs_gil_inside() && current_state() == state; i++)
-		wait_until_outside();
+	for (; turns < GCS_GIL_PATIENCE && gcs_gil_inside() && current_state() == state; turns++)
+		wait_until_outside(1);
 	if (gcs_gil_inside() && current_state() == state)
-		let_go_until_outside();
+		let_go_until_outside(turns);
 }
 
 bool gcs_gil_inside(void)

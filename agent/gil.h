@@ -48,8 +48,12 @@ void gcs_gil_stopped_world(uint64_t ns);
  */
 void gcs_gil_charge(uint64_t ns);
 
-/* Around a fork, or what wants our thread to be away from the GIL as well; any thread. As many allow as hold_off. */
-void gcs_gil_hold_off(void);
+/*
+ * Around a fork, or what wants our thread to be away from the GIL as well; any thread. As many allow as hold_off. It
+ * waits for so many turns: one for what should not be slow, or all.
+ */
+#define GCS_GIL_PATIENCE 16
+void gcs_gil_hold_off(int turns);
 bool gcs_gil_is_callers(void); /* false also when it cannot be told (gil.c) */
 bool gcs_gil_inside(void); /* the agent's thread has the GIL or waits for it */
 void gcs_gil_allow(void);

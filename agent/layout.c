@@ -65,8 +65,7 @@ static bool type_fields_agree(PyObject *type, const char *name)
 		       attr_long(type, "__basicsize__") &&
 	       (long)(intptr_t)gcs_load_ptr(type, gcs_layout.tp_itemsize) ==
 		       attr_long(type, "__itemsize__") &&
-	       (unsigned long)(uintptr_t)gcs_load_ptr(type, gcs_layout.tp_flags) ==
-		       py.PyType_GetFlags(type);
+	       gcs_type_flags(type) == py.PyType_GetFlags(type);
 }
 
 /* A class written in Python that every interpreter has from its first moment. */
