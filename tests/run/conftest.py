@@ -344,6 +344,14 @@ _gcs_serve()
 '''
 
 
+# Each CPython's own module for them. create() makes one with a GIL of its own from 3.12 on.
+INTERPRETERS = '''
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+'''
+
 # What a program can learn of its own process, for those that compare it.
 SELF = r'''
 import os

@@ -8,16 +8,12 @@ import subprocess
 
 import pytest
 
-from conftest import FIRST, connect, wait_until
+from conftest import FIRST, INTERPRETERS, connect, wait_until
 
 SETTINGS = {"GCSCOPE_INTERVAL": "0.01", "GCSCOPE_BUDGET": "100"}
 
-PROGRAM = '''
+PROGRAM = INTERPRETERS + '''
 import ctypes, gc, os, threading, time
-try:
-    import _interpreters as interpreters
-except ImportError:
-    import _xxsubinterpreters as interpreters
 forks = ctypes.CDLL(%r)
 heap = [[] for _ in range(200000)]
 stopped = threading.Event()

@@ -6,15 +6,10 @@ CPython's list of them while one ends.
 """
 import pytest
 
-from conftest import wait_until
+from conftest import INTERPRETERS, wait_until
 
-# Each CPython's own modules for it. create() makes one with a GIL of its own from 3.12 on.
-INTERPRETERS = '''
+PROGRAM = INTERPRETERS + '''
 import gc, sys, threading
-try:
-    import _interpreters as interpreters
-except ImportError:
-    import _xxsubinterpreters as interpreters
 try:
     from _testcapi import run_in_subinterp
 except ImportError:
@@ -116,7 +111,7 @@ def counters_agree(t):
 @pytest.mark.parametrize("how", ["check", "run_once"])
 def test_come_and_go(python, target, how):
     """Fifty of them, with garbage and collections inside, during censuses and captures."""
-    t = target(python, INTERPRETERS, **BUSY)
+    t = target(python, PROGRAM, **BUSY)
     n = t.censuses()
     t.exec("come_and_go(50, %s)" % how, timeout=120)
     t.exec("gc.collect()")
@@ -131,7 +126,7 @@ def test_come_and_go(python, target, how):
 @pytest.mark.limit(150)
 def test_at_once_on_threads(python, target):
     """Three threads make and end them, the main thread collects, a client asks: the count is never made up."""
-    t = target(python, INTERPRETERS, **BUSY)
+    t = target(python, PROGRAM, **BUSY)
     t.exec("""
 ended = []
 def work():
@@ -156,7 +151,7 @@ for each in threads: each.start()
 
 def test_others_are_counted_not_measured(python, target):
     """3.8 has one collector for all of them; from 3.9 on each has its own, and the census is of the main one's."""
-    t = target(python, INTERPRETERS, GCSCOPE_INTERVAL="3600")
+    t = target(python, PROGRAM, GCSCOPE_INTERVAL="3600")
     assert t.ask("stat")["python"]["interpreters"] == 1
     t.exec("made = [interpreters.create() for _ in range(3)]")
     assert t.ask("stat")["python"]["interpreters"] == 4
@@ -173,7 +168,7 @@ def test_others_are_counted_not_measured(python, target):
 
 def test_the_end_while_there_are_others(python, run):
     """The process ends with interpreters alive, as it does without the agent."""
-    source = INTERPRETERS.replace("import gcscope\nassert gcscope.socket_path().startswith(\"/\")\n", "") + """
+    source = PROGRAM.replace("import gcscope\nassert gcscope.socket_path().startswith(\"/\")\n", "") + """
 made = [interpreters.create() for _ in range(3)]
 for each in made:
     run(each, INSIDE)

@@ -5,12 +5,12 @@ the agent's must not be there in that moment; and it must be afterwards, with it
 """
 import pytest
 
-from conftest import wait_until
+from conftest import INTERPRETERS, wait_until
 
 SETTINGS = {"GCSCOPE_INTERVAL": "0.02", "GCSCOPE_BUDGET": "100", "GCSCOPE_CYCLES": "all"}
 
 # CDLL lets go of the GIL for a call, as os.unshare() does; PyDLL does not.
-CALLS = '''
+CALLS = INTERPRETERS + '''
 import ctypes, gc, os, threading
 
 NEWUSER, NEWNS, NEWPID, NEWTIME, THREAD = 0x10000000, 0x20000, 0x20000000, 0x80, 0x10000
@@ -52,10 +52,6 @@ def fork_after_the_end():
 
 def with_another_interpreter(n):
     """PyGILState_Check() says yes to everybody from then on: also to callers that have let go of the GIL."""
-    try:
-        import _interpreters as interpreters
-    except ImportError:
-        import _xxsubinterpreters as interpreters
     interpreters.destroy(interpreters.create())
     heap = [[i] for i in range(200000)]
     results = [call(ctypes.CDLL, "unshare", THREAD) for _ in range(n)]

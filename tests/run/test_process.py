@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from conftest import connect, environment, is_gone, kill, run_program, socket_path, stop, wait_until
+from conftest import INTERPRETERS, connect, environment, is_gone, kill, run_program, socket_path, stop, wait_until
 
 EXITS = ["pass", "import os; os._exit(3)", "import sys; sys.exit(4)", "import time; time.sleep(.01)",
          "import threading; threading.Thread(target=lambda: [[] for _ in range(10000)]).start()",
@@ -287,19 +287,14 @@ def test_two_agents_do_not_meet(few_pythons, target, cli):
 
 def test_subinterpreters(python, run):
     """A sub-interpreter comes and goes; the agent watches the main one and nothing breaks."""
-    source = '''
+    source = INTERPRETERS + '''
 import gc, time, sys
-try: import _interpreters as i
-except ImportError:
-    try: import _xxsubinterpreters as i
-    except ImportError: i = None
-if i:
-    for n in range(5):
-        x = i.create()
-        i.run_string(x, "import gc; x = [[] for _ in range(5000)]; gc.collect(); gc.collect(0)")
-        time.sleep(.02)
-        i.destroy(x)
-        gc.collect()
+for n in range(5):
+    x = interpreters.create()
+    interpreters.run_string(x, "import gc; x = [[] for _ in range(5000)]; gc.collect(); gc.collect(0)")
+    time.sleep(.02)
+    interpreters.destroy(x)
+    gc.collect()
 print("end")
 '''
     done = run(python, source, GCSCOPE_INTERVAL="0.01", GCSCOPE_BUDGET="100")
@@ -311,14 +306,14 @@ def test_blocks_of_other_interpreters(python, target):
     From 3.12 on sys.getallocatedblocks() reads the memory of interpreters that run without our GIL, and dies of it
     now and then: the agent must not call it while there are any.
     """
-    t = target(python, "try: import _interpreters as i\nexcept ImportError: import _xxsubinterpreters as i\n")
+    t = target(python, INTERPRETERS)
     if python.free_threaded:
         assert t.ask("stat")["process"]["python_blocks"] is None
         return
     assert t.ask("stat")["process"]["python_blocks"] > 1000
-    t.exec("x = i.create()")
+    t.exec("x = interpreters.create()")
     assert t.ask("stat")["process"]["python_blocks"] is None
-    t.exec("i.destroy(x)")
+    t.exec("interpreters.destroy(x)")
     assert t.ask("stat")["process"]["python_blocks"] > 1000
 
 
