@@ -17,6 +17,7 @@
 #include "hook.h"
 #include "interpreters.h"
 #include "layout.h"
+#include "pending.h"
 #include "runtime.h"
 #include "thread.h"
 #include "unicode.h"
@@ -186,13 +187,19 @@ int gcs_attach_load(void *handle)
 
 static bool wait_for_python(void)
 {
+	bool found, usable;
 	void *handle;
 
 	while (!loaded) {
 		if (gcs_thread_should_stop())
 			return false;
-		if (gcs_api_find(&handle))
-			return !gcs_attach_load(handle);
+		if (gcs_gil_enter_loader()) { /* else a fork is under way */
+			found = gcs_api_find(&handle);
+			usable = found && !gcs_attach_load(handle);
+			gcs_gil_leave_loader();
+			if (found)
+				return usable;
+		}
 		gcs_thread_sleep(POLL_SLOW_NS);
 	}
 	return true;
@@ -259,6 +266,8 @@ static int park_main(void *unused)
 	return 0;
 }
 
+static struct gcs_pending parking_call = {.call = park_main};
+
 /* True: it is parked for us, or blocked for so long that it will hardly end the interpreter now. */
 static bool wait_for_main(void)
 {
@@ -270,8 +279,8 @@ static bool wait_for_main(void)
 			return false;
 		if (gcs_now_ns() > until)
 			return true;
-		if (!asked || parking_becomes(AWAY, NOBODY))
-			asked = !py.Py_AddPendingCall(park_main, NULL);
+		if (!asked || (py.minor > 8 && parking_becomes(AWAY, NOBODY)))
+			asked = !gcs_pending_add(&parking_call);
 		gcs_thread_sleep(PARK_POLL_NS);
 	}
 	return true;
@@ -357,7 +366,7 @@ enum collect_state { COLLECT_IDLE, COLLECT_ASKED, COLLECT_RUNNING, COLLECT_MISSE
 static struct {
 	enum collect_state state; /* atomic: whoever moves ASKED to RUNNING does it */
 	struct gcs_collect_result result;
-	int64_t asked_ns, begun_ns;
+	int64_t asked_ns;
 } demand;
 
 static void set_demand(enum collect_state s)
@@ -408,19 +417,21 @@ void gcs_collect_forget(void)
 	set_demand(COLLECT_IDLE);
 }
 
+static struct gcs_pending collect_call = {.call = collect_once};
+
 static void ask(void)
 {
 	demand.asked_ns = gcs_now_ns();
 	set_demand(COLLECT_ASKED);
-	py.Py_AddPendingCall(collect_once, NULL);
+	if (gcs_pending_add(&collect_call))
+		demand.asked_ns -= COLLECT_FOR_NS; /* as if the main thread were blocked */
 }
 
 bool gcs_collect_start(int generation)
 {
 	if (gcs_collect_pending())
 		return false;
-	demand.result = (struct gcs_collect_result){.generation = generation};
-	demand.begun_ns = gcs_now_ns();
+	demand.result = (struct gcs_collect_result){.generation = generation, .begun_ns = gcs_now_ns()};
 	ask();
 	return true;
 }
@@ -470,7 +481,7 @@ static bool others_did_it(void)
 
 	for (int g = py.free_threaded ? 0 : demand.result.generation; g < GCS_GENERATIONS; g++) {
 		gcs_hook_last(g, &last);
-		if (last.start_ns <= demand.begun_ns)
+		if (last.start_ns <= demand.result.begun_ns)
 			continue;
 		demand.result.collected = (long)(last.collected + last.uncollectable);
 		demand.result.uncollectable = last.uncollectable;
@@ -508,7 +519,7 @@ bool gcs_collect_poll(struct gcs_collect_result *out)
 	if (demand_state() == COLLECT_ASKED && gcs_now_ns() - COLLECT_FOR_NS > demand.asked_ns && !gcs_hand_busy())
 		give_to_the_hand();
 	if (demand_state() == COLLECT_MISSED && !others_did_it()) {
-		if (gcs_now_ns() - MISSED_FOR_NS < demand.begun_ns)
+		if (gcs_now_ns() - MISSED_FOR_NS < demand.result.begun_ns)
 			ask();
 		else
 			refuse("other threads collect all the time: try again");

@@ -37,6 +37,7 @@ long gcs_attach_blocks_gil(void); /* sys.getallocatedblocks(); -1 when it is not
  */
 struct gcs_collect_result {
 	int generation;
+	int64_t begun_ns; /* what was asked for since then is for the next one */
 	long collected;
 	unsigned long long uncollectable;
 	unsigned long long pause_ns;

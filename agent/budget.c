@@ -73,13 +73,12 @@ int64_t gcs_budget_take(struct gcs_budget *b, int64_t now_ns, int64_t wanted_ns)
 	return taken;
 }
 
-int64_t gcs_budget_wait(struct gcs_budget *b, int64_t now_ns)
+int64_t gcs_budget_wait(struct gcs_budget *b, int64_t now_ns, int ahead_s)
 {
-	int64_t credit = gcs_budget_credit(b, now_ns);
-	double wait;
+	double credit = (double)gcs_budget_credit(b, now_ns), wait;
 
-	if (credit >= 0)
+	wait = -credit / (b->percent / 100) - (double)ahead_s * SECOND;
+	if (wait <= 0)
 		return 0;
-	wait = (double)-credit / (b->percent / 100);
 	return wait < 9e18 ? (int64_t)wait + 1 : INT64_MAX;
 }

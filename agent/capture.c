@@ -10,6 +10,7 @@
 #include "decoy.h"
 #include "disabled.h"
 #include "edges.h"
+#include "frame.h"
 #include "layout.h"
 #include "mem.h"
 #include "pile.h"
@@ -47,7 +48,6 @@ static unsigned misses;
 static struct {
 	bool on;
 	int generation;
-	const char *where;
 	int64_t start_ns, analysis_ns;
 	uint64_t found; /* objects, at least */
 	struct gcs_analysed seen;
@@ -248,14 +248,16 @@ static void found(struct gcs_gc_head *garbage, struct gcs_gc_head *legacy)
 	int64_t until = gcs_config.cycles == GCS_CYCLES_ALL ? INT64_MAX : gcs_thread_cpu_ns() + ns;
 	uint64_t most = limit(ns);
 	struct hidden hidden;
+	char where[GCS_AT_MAX];
 
 	if (!table || gcs_gc_next(garbage) == garbage) {
 		now.seen.complete = true;
 		return;
 	}
+	gcs_frame_here_hot(where, sizeof(where));
 	if (hide_legacy(legacy, &hidden)) {
 		now.found = count_up_to(garbage, most < UINT64_MAX / COUNT ? COUNT * most : UINT64_MAX);
-		gcs_analyse_gil(garbage, now.found < most ? now.found : most, until, now.where, table,
+		gcs_analyse_gil(garbage, now.found < most ? now.found : most, until, where, table,
 				&scratch, &now.seen);
 	}
 	show_again(&hidden);
@@ -271,7 +273,7 @@ static bool in_budget(void)
 	return gcs_config.cycles == GCS_CYCLES_ALL || gcs_budget_credit(&budget, gcs_now_ns()) >= ENOUGH_NS;
 }
 
-void gcs_capture_start_gil(int generation, const char *where)
+void gcs_capture_start_gil(int generation)
 {
 	memset(&now, 0, sizeof(now));
 	if (!table)
@@ -282,7 +284,6 @@ void gcs_capture_start_gil(int generation, const char *where)
 		stats.skipped++;
 	} else {
 		now.on = true;
-		now.where = where;
 		now.start_ns = gcs_now_ns();
 		gcs_decoy_set_gil(generation);
 	}

@@ -40,8 +40,7 @@ int gcs_capture_begin(void);
 /* In a forked child, until that: there is no table. */
 void gcs_capture_forget(void);
 
-/* `where`: the line on which the collection began, or "". It stays readable until the stop. */
-void gcs_capture_start_gil(int generation, const char *where);
+void gcs_capture_start_gil(int generation);
 /* Numbers as the callback's info has them. Returns the nanoseconds that the analysis took of the pause. */
 int64_t gcs_capture_stop_gil(uint64_t collected, uint64_t uncollectable);
 

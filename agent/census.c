@@ -66,11 +66,6 @@ struct cursor {
 	struct gcs_gc_head *front, *back;
 };
 
-static inline bool is_head(const struct gcs_gc_head *g)
-{
-	return (uintptr_t)g - gcs_layout.heads_lo < gcs_layout.heads_size;
-}
-
 /* ---- trails ---- */
 
 static struct gcs_gc_head *step(const struct gcs_gc_head *g, bool forward)
@@ -82,11 +77,11 @@ static struct gcs_gc_head *step(const struct gcs_gc_head *g, bool forward)
 static void lay_trail(struct trail *t, const struct gcs_gc_head *g, bool forward)
 {
 	t->n = 0;
-	while (t->n < TRAIL && !is_head(g)) {
+	while (t->n < TRAIL && !gcs_gc_is_head(g)) {
 		t->at[t->n++] = (struct footprint){g, gcs_type_of(g + 1)};
 		g = step(g, !forward);
 	}
-	t->from_head = is_head(g);
+	t->from_head = gcs_gc_is_head(g);
 }
 
 static bool on_trail(const struct trail *t, const struct gcs_gc_head *g, int from)
@@ -132,7 +127,7 @@ static struct gcs_gc_head *follow(const struct trail *t, bool forward)
 			g = t->at[i].head;
 	if (!g && t->from_head)
 		g = step(gcs_layout.list[census.list], forward); /* a short way from the list's own end */
-	while (g && !is_head(g) && on_trail(t, g, 1))
+	while (g && !gcs_gc_is_head(g) && on_trail(t, g, 1))
 		g = step(g, forward);
 	return (struct gcs_gc_head *)g;
 }
@@ -227,7 +222,7 @@ walk_chains(struct cursor *k, uint32_t n, bool may_add)
 {
 	struct gcs_gc_head *f = k->front, *b = k->back;
 
-	if (is_head(f) || is_head(b))
+	if (gcs_gc_is_head(f) || gcs_gc_is_head(b))
 		return WALK_THROUGH;
 	for (; f != b && n; n--) {
 		struct gcs_gc_head *next = gcs_gc_next(f), *prev = gcs_gc_prev(b);
@@ -237,7 +232,7 @@ walk_chains(struct cursor *k, uint32_t n, bool may_add)
 		if (!count(f, may_add, 1, &n) || !count(b, may_add, -1, &n))
 			return WALK_UNKNOWN_TYPE;
 		census.walked += 2;
-		if (next == b || is_head(next) || is_head(prev))
+		if (next == b || gcs_gc_is_head(next) || gcs_gc_is_head(prev))
 			return WALK_THROUGH;
 		f = next;
 		b = prev;
@@ -471,7 +466,7 @@ enum gcs_census_step gcs_census_slice_gil(void)
 		}
 	}
 	measure_pending();
-	if (w == WALK_ON && !is_head(k.front) && !is_head(k.back))
+	if (w == WALK_ON && !gcs_gc_is_head(k.front) && !gcs_gc_is_head(k.back))
 		suspend(&k);
 	else if (census.list < GCS_LISTS)
 		next_list();

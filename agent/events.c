@@ -21,7 +21,6 @@
 #include "tracker.h"
 #include "uncollectable.h"
 
-#define LONG_PAUSE_NS 100000000u
 #define CYCLES_NS 1000000000ll /* between two events about the same cycle */
 #define CENSUS_TYPES 10 /* in an event */
 
@@ -191,8 +190,9 @@ static void log_all_uncollectable(const struct gcs_gc_event *c)
 	bool any = false;
 
 	for (; gcs_uncollectable_pop(&gcs_rt->hook->uncollectable, c->start_ns, &u); any = true)
-		log_uncollectable(c, u.type, u.count);
-	if (!any)
+		if (log_wanted())
+			log_uncollectable(c, u.type, u.count);
+	if (!any && log_wanted())
 		log_uncollectable(c, NULL, c->uncollectable);
 }
 
@@ -224,11 +224,11 @@ void gcs_event_collection(const struct gcs_gc_event *e)
 		gcs_json_time(&j, "at_time", e->realtime_ns);
 		publish(&j, GCS_TOPIC_GC);
 	}
+	if (e->uncollectable)
+		log_all_uncollectable(e); /* or takes them out of their ring */
 	if (!log_wanted())
 		return;
-	if (e->uncollectable)
-		log_all_uncollectable(e);
-	if (e->pause_ns > LONG_PAUSE_NS)
+	if (e->pause_ns > GCS_LONG_PAUSE_NS)
 		log_pause(e);
 }
 

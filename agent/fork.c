@@ -8,6 +8,7 @@
 #include "api.h"
 #include "attach.h"
 #include "builtin.h"
+#include "callable.h"
 #include "capture.h"
 #include "census.h"
 #include "clock.h"
@@ -16,6 +17,7 @@
 #include "hand.h"
 #include "hook.h"
 #include "mem.h"
+#include "pending.h"
 #include "runtime.h"
 #include "server.h"
 #include "thread.h"
@@ -30,9 +32,7 @@ static int depth;        /* forks under way, several when threads fork at once; 
 static bool changing;    /* somebody is ending or starting the thread; atomic: who sets it may do so */
 static bool restart_due; /* atomic, as everything here: a free-threaded build has no GIL to order threads */
 static int64_t restart_ns; /* ... but not before: there was none to be had */
-static bool waiting;       /* during a fork before attach: for the interpreter, or for the GIL */
-static bool waiting_ended; /* ... and the thread that does was ended */
-static bool waiting_due;   /* after it: until the pending call has come */
+static bool due; /* atomic; before attach: ended for a fork, and not begun again since */
 
 unsigned gcs_fork_epoch(void)
 {
@@ -41,19 +41,50 @@ unsigned gcs_fork_epoch(void)
 
 /* ---- forks that Python does not know of, and those that come before we are attached ---- */
 
-static int start_thread(void *unused)
+static bool begin_change(void)
+{
+	return !__atomic_exchange_n(&changing, true, __ATOMIC_ACQ_REL);
+}
+
+static void end_change(void)
+{
+	__atomic_store_n(&changing, false, __ATOMIC_RELEASE);
+}
+
+static bool is_due(void)
+{
+	return __atomic_load_n(&due, __ATOMIC_SEQ_CST);
+}
+
+static void set_due(bool is)
+{
+	__atomic_store_n(&due, is, __ATOMIC_SEQ_CST);
+}
+
+/* Still waiting for a CPython, for the interpreter, or for the GIL. */
+static bool is_early(void)
+{
+	return !gcs_attach_begun() && !gcs_attach_failed();
+}
+
+/* While somebody else is changing it: who ends it for a fork comes here after that. */
+static int start_again(void *unused)
 {
 	struct gcs_visit visit = gcs_visit_begin();
 
 	(void)unused;
-	waiting_due = false;
-	if (!gcs_thread_running() && !over)
-		gcs_thread_start();
+	if (begin_change()) {
+		if (is_due() && !over && (gcs_thread_running() || !gcs_thread_start()))
+			set_due(false);
+		end_change();
+	}
 	gcs_visit_end(visit);
 	return 0;
 }
 
-static void on_child(void);
+static struct gcs_pending again_call = {.call = start_again};
+
+static void begin_in_child(bool anew);
 
 /*
  * A fork past all handlers (the bare system call, _Fork()): its child has our memory wiped, and takes itself for the
@@ -63,14 +94,13 @@ void gcs_fork_meet_bare(void)
 {
 	if (!gcs_mem_wiped() || (!gcs_rt && !gcs_thread_running()))
 		return;
-	waiting = false;
-	on_child();
+	begin_in_child(false);
 }
 
 /*
  * Before attach there are no hooks to end the thread that waits for the interpreter, which 3.12 and later
- * would count: it is ended here, since it holds nothing, and cannot wait for the GIL while held off. It may still
- * be gone since the last fork.
+ * would count: it is ended here, if it holds nothing, and cannot wait for the GIL or the loader while held off. Threads
+ * of C may fork at once: only one ends it, and the others have it in their parent, or not, as it comes.
  */
 static void on_prepare(void)
 {
@@ -78,10 +108,13 @@ static void on_prepare(void)
 
 	gcs_fork_meet_bare();
 	gcs_gil_hold_off(1);
-	waiting = !gcs_attach_begun() && !gcs_attach_failed() && (gcs_thread_running() || waiting_due);
-	waiting_ended = waiting && !gcs_gil_inside();
-	if (waiting_ended && gcs_thread_running())
-		gcs_thread_stop(true);
+	if (!gcs_gil_inside() && is_early() && begin_change()) {
+		if (gcs_thread_running()) {
+			set_due(true);
+			gcs_thread_stop(true);
+		}
+		end_change();
+	}
 	gcs_visit_end(visit);
 }
 
@@ -90,29 +123,26 @@ static void on_parent(void)
 	struct gcs_visit visit;
 
 	gcs_gil_allow();
-	if (!waiting_ended)
-		return;
+	if (!is_due() || gcs_gil_held_off())
+		return; /* the last of several forks begins it again */
 	visit = gcs_visit_begin();
-	waiting_ended = false;
 	/*
 	 * From 3.12 on (0: no CPython yet) Python counts the threads after this: the pending call comes when
 	 * os.fork() has returned. It never comes where the main thread runs no Python any more (uWSGI's master):
 	 * children begin all the same.
 	 */
-	waiting_due = true;
-	if (py.minor < 12 || !py.Py_IsInitialized() || py.Py_AddPendingCall(start_thread, NULL))
-		start_thread(NULL);
+	if (py.minor < 12 || !py.Py_IsInitialized() || gcs_pending_add(&again_call))
+		start_again(NULL);
 	gcs_visit_end(visit);
 }
 
-static void on_child(void)
+static void begin_in_child(bool anew)
 {
 	struct gcs_visit visit = gcs_visit_begin();
-	bool begin_anew = waiting;
 
 	epoch++;
 	depth = 0;
-	changing = restart_due = waiting = waiting_ended = waiting_due = false;
+	changing = restart_due = due = false;
 	gcs_gil_forget();
 	gcs_thread_forget();
 	gcs_thread_watch_end();
@@ -124,15 +154,29 @@ static void on_child(void)
 	gcs_rt = NULL;
 	child_pending = attached && !over;
 	/* Still waiting for a CPython: nobody else would begin anew. A fork empties the agent's memory. */
-	if (begin_anew && !gcs_mem_reset())
+	if (anew && !gcs_mem_reset())
 		gcs_thread_start();
 	gcs_visit_end(visit);
+}
+
+static void on_child(void)
+{
+	begin_in_child(is_early() && (gcs_thread_running() || is_due()));
 }
 
 void gcs_fork_watch(void)
 {
 	pthread_atfork(on_prepare, on_parent, on_child);
 	gcs_thread_watch_end();
+}
+
+/* While the state is ours to change. */
+static void start_or_try_later(void)
+{
+	if (!gcs_thread_start())
+		return;
+	__atomic_store_n(&restart_ns, gcs_now_ns() + RETRY_NS, __ATOMIC_RELAXED);
+	__atomic_store_n(&restart_due, true, __ATOMIC_RELEASE);
 }
 
 static void begin_child_gil(void)
@@ -143,7 +187,7 @@ static void begin_child_gil(void)
 		return;
 	visit = gcs_visit_begin();
 	if (!gcs_mem_reset() && !gcs_rt_begin_gil())
-		gcs_thread_start();
+		start_or_try_later();
 	gcs_visit_end(visit);
 }
 
@@ -153,16 +197,6 @@ static PyObject *none(void)
 {
 	py.Py_IncRef(py._Py_NoneStruct);
 	return py._Py_NoneStruct;
-}
-
-static bool begin_change(void)
-{
-	return !__atomic_exchange_n(&changing, true, __ATOMIC_ACQ_REL);
-}
-
-static void end_change(void)
-{
-	__atomic_store_n(&changing, false, __ATOMIC_RELEASE);
 }
 
 /*
@@ -196,24 +230,16 @@ static void stop_thread_gil(bool at_end)
 	gcs_visit_end(visit);
 }
 
-static PyObject *before_fork(PyObject *self, PyObject *arg)
+static PyObject *before_fork(PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
 	(void)self;
-	(void)arg;
+	(void)args;
+	(void)n;
 	gcs_fork_meet_bare();
 	__atomic_add_fetch(&depth, 1, __ATOMIC_SEQ_CST);
 	if (!over)
 		stop_thread_gil(false);
 	return none();
-}
-
-/* While the state is ours to change. */
-static void start_or_try_later(void)
-{
-	if (!gcs_thread_start())
-		return;
-	__atomic_store_n(&restart_ns, gcs_now_ns() + RETRY_NS, __ATOMIC_RELAXED);
-	__atomic_store_n(&restart_due, true, __ATOMIC_RELEASE);
 }
 
 /*
@@ -237,32 +263,36 @@ static int restart_gil(void *unused)
 	return 0;
 }
 
+static struct gcs_pending restart_call = {.call = restart_gil};
+
 /*
  * 3.12.1 counts the threads before these hooks, 3.13.0 after them: from 3.12 on the thread comes back
  * when os.fork() has returned, by a pending call, or, with a main thread that is blocked in C, at
  * the next collection.
  */
-static PyObject *after_in_parent(PyObject *self, PyObject *arg)
+static PyObject *after_in_parent(PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
 	struct gcs_visit visit = gcs_visit_begin();
 
 	(void)self;
-	(void)arg;
+	(void)args;
+	(void)n;
 	if (__atomic_load_n(&depth, __ATOMIC_SEQ_CST) > 0)
 		__atomic_sub_fetch(&depth, 1, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&restart_due, true, __ATOMIC_RELEASE);
 	if (py.minor < 12)
 		restart_gil(NULL);
 	else
-		py.Py_AddPendingCall(restart_gil, NULL);
+		gcs_pending_add(&restart_call);
 	gcs_visit_end(visit);
 	return none();
 }
 
-static PyObject *after_in_child(PyObject *self, PyObject *arg)
+static PyObject *after_in_child(PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
 	(void)self;
-	(void)arg;
+	(void)args;
+	(void)n;
 	begin_child_gil();
 	return none();
 }
@@ -306,15 +336,16 @@ bool gcs_fork_step_aside(void)
 void gcs_fork_step_back(void)
 {
 	start_or_try_later();
-	waiting_due = !gcs_thread_running() && !gcs_attached();
+	set_due(!gcs_thread_running() && !gcs_attached());
 	end_change();
 }
 
 /* Python is going down: from here on nobody may ask for the GIL. */
-static PyObject *at_exit(PyObject *self, PyObject *arg)
+static PyObject *at_exit(PyObject *self, PyObject *const *args, Py_ssize_t n)
 {
 	(void)self;
-	(void)arg;
+	(void)args;
+	(void)n;
 	gcs_fork_meet_bare();
 	over = true;
 	child_pending = false;
@@ -326,10 +357,10 @@ static PyObject *at_exit(PyObject *self, PyObject *arg)
 }
 
 static struct gcs_method_def hooks[] = {
-	{"before", (void *)before_fork, GCS_METH_NOARGS, NULL},
-	{"after_in_parent", (void *)after_in_parent, GCS_METH_NOARGS, NULL},
-	{"after_in_child", (void *)after_in_child, GCS_METH_NOARGS, NULL},
-	{"gcscope_at_exit", (void *)at_exit, GCS_METH_NOARGS, NULL},
+	{"before", (void *)before_fork, GCS_METH_FASTCALL, NULL},
+	{"after_in_parent", (void *)after_in_parent, GCS_METH_FASTCALL, NULL},
+	{"after_in_child", (void *)after_in_child, GCS_METH_FASTCALL, NULL},
+	{"gcscope_at_exit", (void *)at_exit, GCS_METH_FASTCALL, NULL},
 };
 
 static int register_fork_hooks(void)
@@ -341,7 +372,7 @@ static int register_fork_hooks(void)
 	bool all = reg && none_args && hooks_by_name;
 
 	for (int i = 0; i < 3 && all; i++) {
-		PyObject *f = py.PyCFunction_NewEx(&hooks[i], NULL, NULL);
+		PyObject *f = gcs_callable_new_gil(&hooks[i]);
 
 		all = f && !py.PyDict_SetItemString(hooks_by_name, hooks[i].name, f);
 		py.Py_DecRef(f);
@@ -360,7 +391,7 @@ static int register_at_exit(void)
 {
 	PyObject *atexit = gcs_builtin_module_gil("atexit", py.minor < 10);
 	PyObject *reg = atexit ? py.PyObject_GetAttrString(atexit, "register") : NULL;
-	PyObject *f = py.PyCFunction_NewEx(&hooks[3], NULL, NULL), *r = NULL;
+	PyObject *f = gcs_callable_new_gil(&hooks[3]), *r = NULL;
 
 	if (reg && f)
 		r = py.PyObject_CallFunctionObjArgs(reg, f, NULL);

@@ -5,9 +5,12 @@
 #include <string.h>
 
 #include "api.h"
+#include "budget.h"
+#include "clock.h"
 #include "disabled.h"
 #include "layout.h"
 #include "peek.h"
+#include "runtime.h"
 #include "unicode.h"
 
 #define PROBE_FILE "<gcscope>"
@@ -26,6 +29,8 @@ static struct {
 	uint16_t bytecode;    /* code: its first instruction */
 	uint16_t filename;    /* code: co_filename */
 } at;
+
+static struct gcs_budget lookups;
 
 static PyObject *probe_code; /* while the probe runs */
 static const char *probe_failure;
@@ -91,11 +96,13 @@ static bool find_filename(void)
 	return at.filename != 0;
 }
 
+static bool find_line(char *out, size_t size);
+
 static bool here_is_the_probe(void)
 {
 	char text[64];
 
-	return gcs_frame_here_hot(text, sizeof(text)) && !strcmp(text, PROBE_FILE ":5");
+	return find_line(text, sizeof(text)) && !strcmp(text, PROBE_FILE ":5");
 }
 
 static const char *learn_frame_objects(void)
@@ -161,6 +168,7 @@ void gcs_frame_probe_gil(void)
 		gcs_disable("collection_line", "the types do not verify");
 		return;
 	}
+	gcs_budget_init(&lookups, gcs_config.budget_percent / 2, gcs_now_ns());
 	probe_failure = "the probe did not run";
 	probe_code = py.Py_CompileString(PROBE_SOURCE, PROBE_FILE, GCS_FILE_INPUT);
 	globals = py.PyDict_New();
@@ -209,18 +217,32 @@ static PyObject *running_code(int *line)
 	return code;
 }
 
-bool gcs_frame_here_hot(char *out, size_t size)
+static bool find_line(char *out, size_t size)
 {
 	char line_text[16];
 	PyObject *code;
 	size_t n;
 	int line = 0, digits;
 
-	out[0] = '\0';
 	if (!at.on || !(code = running_code(&line)))
 		return false;
 	digits = snprintf(line_text, sizeof(line_text), ":%d", line);
 	n = gcs_unicode_end_gil(gcs_load_ptr(code, at.filename), out, size - (size_t)digits);
 	memcpy(out + n, line_text, (size_t)digits + 1);
 	return true;
+}
+
+/* CPython looks a line up from the code's first on: in a module of 100,000 lines for up to a millisecond. */
+bool gcs_frame_here_hot(char *out, size_t size)
+{
+	int64_t now = gcs_now_ns(), began;
+	bool found;
+
+	out[0] = '\0';
+	if (!at.on || gcs_budget_wait(&lookups, now, 0))
+		return false;
+	began = gcs_thread_cpu_ns();
+	found = find_line(out, size);
+	gcs_budget_spend(&lookups, now, gcs_thread_cpu_ns() - began);
+	return found;
 }

@@ -19,8 +19,8 @@
 void gcs_frame_probe_gil(void);
 
 /*
- * "file:line" of the running Python frame of this thread; a long file keeps its end. False when there is
- * none or the feature is off. Context: GIL held, inside a gc callback; takes no lock, makes no object.
+ * "file:line" of the running Python frame of this thread; a long file keeps its end. False, and "", when there is
+ * none, the feature is off, or such lookups would take too much of the time. Context: GIL held, inside a gc callback; takes no lock, makes no object.
  */
 bool gcs_frame_here_hot(char *out, size_t size);
 

@@ -10,11 +10,6 @@
 #define INTERPRETER_SIZE 65536 /* how far into the interpreter's state the collector's is looked for */
 #define GENERATIONS_BEFORE 48 /* words: how far before its flag the collector's generations are looked for */
 
-static bool is_head(const struct gcs_gc_head *g)
-{
-	return (uintptr_t)g - gcs_layout.heads_lo < gcs_layout.heads_size;
-}
-
 /* Length of a list of at most max objects, checking that each link is answered; -1 when one is not. */
 static long list_length(const struct gcs_gc_head *head, long max)
 {
@@ -22,7 +17,7 @@ static long list_length(const struct gcs_gc_head *head, long max)
 	long n = 0;
 
 	while (g != head) {
-		if (!g || is_head(g) || gcs_gc_prev(g) != before)
+		if (!g || gcs_gc_is_head(g) || gcs_gc_prev(g) != before)
 			return -1;
 		if (n++ == max)
 			return max;

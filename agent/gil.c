@@ -19,7 +19,8 @@ static int gil_state;
 static void *plain_malloc; /* of the raw domain, when we attached */
 static int64_t began_ns, began_cpu_ns;
 static uint64_t stopped_ns; /* of this hold */
-static bool inside;   /* holds the GIL or waits for it; seq_cst: a Dekker pair with held_off */
+/* Where our thread is, or waits to be, that a fork must not join it in; seq_cst: a Dekker pair with held_off. */
+static enum place { AWAY, AT_LOADER, AT_GIL } place;
 static int held_off;  /* how many are under way that it must be left alone in: forks; seq_cst */
 
 void gcs_gil_init(double budget_percent)
@@ -29,9 +30,39 @@ void gcs_gil_init(double budget_percent)
 	gcs_budget_init(&gcs_gil.charges, budget_percent / 2, gcs_now_ns());
 }
 
+static enum place place_now(void)
+{
+	return __atomic_load_n(&place, __ATOMIC_SEQ_CST);
+}
+
+static void go(enum place to)
+{
+	__atomic_store_n(&place, to, __ATOMIC_SEQ_CST);
+}
+
+/* False: held off. */
+static bool may_go(enum place to)
+{
+	go(to);
+	if (!gcs_gil_held_off())
+		return true;
+	go(AWAY);
+	return false;
+}
+
+bool gcs_gil_enter_loader(void)
+{
+	return may_go(AT_LOADER);
+}
+
+void gcs_gil_leave_loader(void)
+{
+	go(AWAY);
+}
+
 void gcs_gil_forget(void)
 {
-	__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
+	go(AWAY);
 	__atomic_store_n(&held_off, 0, __ATOMIC_SEQ_CST);
 }
 
@@ -76,13 +107,8 @@ int gcs_gil_ensure(void)
 
 bool gcs_gil_take(void)
 {
-	if (gcs_api_finalizing() || gcs_gil_paused())
+	if (gcs_api_finalizing() || gcs_gil_paused() || !may_go(AT_GIL))
 		return false;
-	__atomic_store_n(&inside, true, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&held_off, __ATOMIC_SEQ_CST)) {
-		__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
-		return false;
-	}
 	gil_state = gcs_gil_ensure();
 	began_ns = gcs_now_ns();
 	began_cpu_ns = gcs_thread_cpu_ns();
@@ -99,7 +125,7 @@ void gcs_gil_drop(void)
 	if (py.free_threaded)
 		held = cpu > stopped_ns ? cpu : stopped_ns;
 	py.PyGILState_Release(gil_state);
-	__atomic_store_n(&inside, false, __ATOMIC_SEQ_CST);
+	go(AWAY);
 	gcs_gil.last_ns = held;
 	gcs_gil.last_cpu_ns = cpu;
 	gcs_gil.held_ns += held;
@@ -129,7 +155,7 @@ static void wait_until_outside(int turns)
 	struct timespec pause = {0, 50000};
 	int64_t until = gcs_now_ns() + turns * HOLD_OFF_NS;
 
-	while (__atomic_load_n(&inside, __ATOMIC_SEQ_CST) && gcs_now_ns() < until)
+	while (gcs_gil_inside() && gcs_now_ns() < until)
 		nanosleep(&pause, NULL);
 }
 
@@ -175,14 +201,17 @@ static void let_go_until_outside(int turns)
 /*
  * When the forking thread has the GIL, ours may be waiting for it and have asked it to drop it: the child
  * would drop it too and wait for ever for ours to take it. So it is dropped here, for a moment. Where it cannot be told
- * whose it is, somebody else would have dropped it in all that time.
+ * whose it is, somebody else would have dropped it in all that time. The loader's lock may be the caller's own, who
+ * forks in a library's constructor: the API may not be loaded yet then.
  */
 void gcs_gil_hold_off(int turns)
 {
 	void *state;
 
 	__atomic_add_fetch(&held_off, 1, __ATOMIC_SEQ_CST);
-	if (!gcs_gil_inside())
+	if (place_now() == AT_LOADER)
+		wait_until_outside(1);
+	if (place_now() != AT_GIL)
 		return;
 	if (gcs_gil_is_callers()) {
 		let_go_until_outside(turns);
@@ -200,7 +229,7 @@ void gcs_gil_hold_off(int turns)
 
 bool gcs_gil_inside(void)
 {
-	return __atomic_load_n(&inside, __ATOMIC_SEQ_CST);
+	return place_now() != AWAY;
 }
 
 bool gcs_gil_held_off(void)

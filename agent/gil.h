@@ -48,6 +48,9 @@ void gcs_gil_stopped_world(uint64_t ns);
  */
 void gcs_gil_charge(uint64_t ns);
 
+/* Agent's thread, around what may wait for the loader's lock. False: held off; try later. */
+bool gcs_gil_enter_loader(void);
+void gcs_gil_leave_loader(void);
 /*
  * Around a fork, or what wants our thread to be away from the GIL as well; any thread. As many allow as hold_off. It
  * waits for so many turns: one for what should not be slow, or all.
@@ -55,7 +58,7 @@ void gcs_gil_charge(uint64_t ns);
 #define GCS_GIL_PATIENCE 16
 void gcs_gil_hold_off(int turns);
 bool gcs_gil_is_callers(void); /* false also when it cannot be told (gil.c) */
-bool gcs_gil_inside(void); /* the agent's thread has the GIL or waits for it */
+bool gcs_gil_inside(void); /* the agent's thread has the GIL, or waits for it, or for the loader's lock */
 void gcs_gil_allow(void);
 bool gcs_gil_held_off(void);
 void gcs_gil_forget(void); /* in a forked child: the thread is not here */

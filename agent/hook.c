@@ -6,11 +6,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "callable.h"
 #include "capture.h"
 #include "census.h"
 #include "clock.h"
 #include "fork.h"
 #include "frame.h"
+#include "pending.h"
+#include "server.h"
 #include "unicode.h"
 
 #define RELAXED __ATOMIC_RELAXED
@@ -23,6 +26,7 @@ static struct gcs_hook_counts counts[GCS_GENERATIONS];
 static struct gcs_hook_last last[GCS_GENERATIONS];
 static uint64_t held_ns, lost_callbacks;
 static bool quiesced;
+static bool resync_due; /* with the GIL: at the next collection */
 
 /* The collection under way; written and read with the GIL. */
 static struct {
@@ -30,7 +34,6 @@ static struct {
 	int generation;
 	int64_t start_ns;
 	Py_ssize_t garbage; /* length of gc.garbage */
-	char where[GCS_AT_MAX];
 } current;
 
 static void add_hot(uint64_t *counter, uint64_t n)
@@ -61,22 +64,46 @@ unsigned gcs_hook_run_here(void)
 static uint64_t info_number(PyObject *info, PyObject *key)
 {
 	PyObject *v = py.PyDict_GetItemWithError(info, key);
-	long n = v ? py.PyLong_AsLong(v) : 0;
+	long n = v ? py.PyLong_AsLong(v) : -1;
 
 	if (n < 0)
 		py.PyErr_Clear(); /* another callback has put something else there */
 	return n > 0 ? (uint64_t)n : 0;
 }
 
+/* So that counts + what gc.get_stats() had before us = gc.get_stats(). */
+static void read_baseline(void)
+{
+	static const char *const names[] = {"collections", "collected", "uncollectable"};
+	PyObject *list = py.PyObject_CallObject(get_stats, NULL);
+
+	for (int g = 0; list && g < GCS_GENERATIONS && g < py.PyList_Size(list); g++) {
+		PyObject *d = py.PyList_GetItem(list, g);
+		uint64_t *to[] = {&counts[g].collections, &counts[g].collected,
+				  &counts[g].uncollectable};
+
+		for (int i = 0; i < 3; i++) {
+			PyObject *v = py.PyDict_GetItemString(d, names[i]);
+
+			if (v)
+				__atomic_store_n(to[i], (uint64_t)py.PyLong_AsLong(v), RELAXED);
+		}
+	}
+	py.Py_DecRef(list);
+	py.PyErr_Clear();
+}
+
 static void on_start(PyObject *info)
 {
-	current.generation = (int)info_number(info, key_generation);
-	if (current.generation >= GCS_GENERATIONS)
-		current.generation = GCS_GENERATIONS - 1;
-	gcs_frame_here_hot(current.where, sizeof(current.where));
+	uint64_t generation = info_number(info, key_generation);
+
+	current.generation = generation < GCS_GENERATIONS ? (int)generation : GCS_GENERATIONS - 1;
+	if (resync_due)
+		read_baseline();
+	resync_due = false;
 	current.garbage = py.PyList_Size(garbage);
 	current.on = true;
-	gcs_capture_start_gil(current.generation, current.where);
+	gcs_capture_start_gil(current.generation);
 }
 
 static void on_stop(PyObject *info, int64_t now)
@@ -112,7 +139,9 @@ static void on_stop(PyObject *info, int64_t now)
 	e->uncollectable = uncollectable;
 	e->generation = g;
 	e->thread = thread_id_hot();
-	memcpy(e->at, current.where, sizeof(e->at));
+	e->at[0] = '\0';
+	if (uncollectable || pause > GCS_LONG_PAUSE_NS || gcs_server_wants(GCS_TOPIC_GC))
+		gcs_frame_here_hot(e->at, sizeof(e->at));
 	gcs_ring_commit_hot(&shared->ring);
 }
 
@@ -151,28 +180,6 @@ static struct gcs_method_def callback_def = {
 	"gcscope_callback", (void *)on_gc, GCS_METH_FASTCALL,
 	"gcscope: counts collections. Called by the garbage collector."};
 
-/* So that counts + what gc.get_stats() had before us = gc.get_stats(). */
-static void read_baseline(void)
-{
-	static const char *const names[] = {"collections", "collected", "uncollectable"};
-	PyObject *list = py.PyObject_CallObject(get_stats, NULL);
-
-	for (int g = 0; list && g < GCS_GENERATIONS && g < py.PyList_Size(list); g++) {
-		PyObject *d = py.PyList_GetItem(list, g);
-		uint64_t *to[] = {&counts[g].collections, &counts[g].collected,
-				  &counts[g].uncollectable};
-
-		for (int i = 0; i < 3; i++) {
-			PyObject *v = py.PyDict_GetItemString(d, names[i]);
-
-			if (v)
-				__atomic_store_n(to[i], (uint64_t)py.PyLong_AsLong(v), RELAXED);
-		}
-	}
-	py.Py_DecRef(list);
-	py.PyErr_Clear();
-}
-
 /*
  * First, so that a pause is measured whole. But CPython goes through them by index: inserted while they are being
  * called, ours would have another's called a second time.
@@ -192,7 +199,7 @@ int gcs_hook_install_gil(PyObject *gc)
 	key_generation = py.PyUnicode_InternFromString("generation");
 	key_collected = py.PyUnicode_InternFromString("collected");
 	key_uncollectable = py.PyUnicode_InternFromString("uncollectable");
-	callback = py.PyCFunction_NewEx(&callback_def, NULL, NULL);
+	callback = gcs_callable_new_gil(&callback_def);
 	if (!callbacks || !garbage || !get_stats || !key_generation || !key_collected ||
 	    !key_uncollectable || !callback) {
 		py.PyErr_Clear();
@@ -282,6 +289,8 @@ static int resync(void *unused)
 	return 0;
 }
 
+static struct gcs_pending resync_call = {.call = resync};
+
 void gcs_hook_repair_gil(void)
 {
 	if (quiesced || gcs_hook_present_gil())
@@ -292,7 +301,8 @@ void gcs_hook_repair_gil(void)
 		return;
 	}
 	lost_callbacks++;
-	py.Py_AddPendingCall(resync, NULL); /* it allocates: not on the agent's thread */
+	if (gcs_pending_add(&resync_call)) /* it allocates: not on the agent's thread */
+		resync_due = true;
 }
 
 uint64_t gcs_hook_lost(void)

@@ -73,6 +73,7 @@ struct gcs_type_shape {
 
 /* Members of a type, counted from tp_name: the same in every build. */
 #define GCS_TP_DEALLOC 24
+#define GCS_TP_VECTORCALL_OFFSET 32
 #define GCS_TP_TRAVERSE 160
 #define GCS_TP_CLEAR 168
 #define GCS_TP_MEMBERS 216
@@ -129,6 +130,11 @@ static inline void *gcs_load_ptr(const void *base, uint16_t offset)
 static inline PyObject *gcs_type_of(const void *object)
 {
 	return gcs_load_ptr(object, gcs_layout.ob_type);
+}
+
+static inline bool gcs_gc_is_head(const struct gcs_gc_head *g)
+{
+	return (uintptr_t)g - gcs_layout.heads_lo < gcs_layout.heads_size;
 }
 
 static inline void *gcs_type_word(PyObject *type, uint16_t member)

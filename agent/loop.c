@@ -26,6 +26,7 @@
 #define CHILD_DELAY_NS 20000000       /* most children that only exec are gone by then */
 #define BUSY_RETRY_NS 2000000         /* a collection or a fork is under way */
 #define ASKED_PAUSE_NS 200000         /* between slices that a client waits for */
+#define ASKED_AHEAD_S 300             /* of the budget's filling, that those may use */
 #define COLLECT_POLL_NS 2000000
 #define STREAM_NS 10000000            /* between looks at the ring while somebody wants each collection */
 
@@ -98,7 +99,7 @@ static int64_t census_turn(int64_t now)
 		gcs_census_welcome(INT64_MAX, 0);
 		loop.next_slice_ns = now;
 	}
-	wait = asked ? 0 : gcs_budget_wait(&gcs_gil.budget, now);
+	wait = gcs_budget_wait(&gcs_gil.budget, now, asked ? ASKED_AHEAD_S : 0);
 	if (now < loop.next_slice_ns || wait > 0)
 		return now + wait > loop.next_slice_ns ? now + wait : loop.next_slice_ns;
 	gcs_census_prepare();
@@ -137,7 +138,7 @@ static int64_t collect_turn(int64_t now)
 
 	if (gcs_collect_pending() && gcs_collect_poll(&r)) {
 		while ((c = gcs_server_waiting(GCS_WAIT_COLLECT, &i)))
-			if ((int)c->generation == r.generation) {
+			if ((int)c->generation == r.generation && c->asked_ns <= r.begun_ns) {
 				gcs_answer_collect(c, &r);
 				gcs_server_answered(c);
 			}

@@ -4,7 +4,7 @@
  * census when one is due, keep the log. Everything but the callback happens here, in turn.
  *
  * Whatever needs the GIL is one short slice per turn, and background slices wait for the budget; what a
- * client asked for does not wait for it, but is charged to it.
+ * client asked for may use what flows into it during the next minutes.
  */
 #ifndef GCS_LOOP_H
 #define GCS_LOOP_H

@@ -73,7 +73,7 @@ uint64_t gcs_server_dropped(void)
 
 bool gcs_server_wants(unsigned topic)
 {
-	return server.topics & topic;
+	return __atomic_load_n(&server.topics, __ATOMIC_RELAXED) & topic;
 }
 
 /* ---- the socket ---- */
@@ -185,13 +185,15 @@ void gcs_server_sweep(void)
 
 static void recount(void)
 {
-	server.topics = 0;
+	unsigned topics = 0;
+
 	server.nclients = 0;
 	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++)
 		if (server.client[i]) {
-			server.topics |= server.client[i]->topics;
+			topics |= server.client[i]->topics;
 			server.nclients++;
 		}
+	__atomic_store_n(&server.topics, topics, __ATOMIC_RELAXED);
 }
 
 static void drop(size_t i)
@@ -354,13 +356,13 @@ struct gcs_client *gcs_server_waiting(enum gcs_wait what, size_t *i)
 
 /* ---- requests ---- */
 
-/* False: not now. Taken apart is a copy, so that it can be asked again. */
+/* False: not now, a fork waits for us. Taken apart is a copy, so that it can be asked again. */
 static bool take_request(struct gcs_client *c, size_t len, size_t used)
 {
 	char line[GCS_REQUEST_MAX + 1];
 
 	memcpy(line, c->in, len);
-	c->again = !gcs_answer(c, line, len);
+	c->again = gcs_thread_should_stop() || !gcs_answer(c, line, len);
 	if (c->again)
 		return false;
 	mend_answer(c);
@@ -462,7 +464,7 @@ static short happened(const struct pollfd *p, size_t n, int fd)
 
 void gcs_server_serve(const struct pollfd *p, size_t n)
 {
-	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++) {
+	for (size_t i = 0; i < GCS_CLIENTS_MAX && !gcs_thread_should_stop(); i++) {
 		struct gcs_client *c = server.client[i];
 		short what;
 		bool alive = true;
@@ -513,10 +515,15 @@ void gcs_server_remove_name(void)
 
 void gcs_server_forget(void)
 {
+	for (size_t i = 0; i < GCS_CLIENTS_MAX; i++)
+		if (server.client[i]) {
+			gcs_buf_fini(&server.client[i]->out);
+			gcs_mem_free(server.client[i]);
+		}
 	memset(server.client, 0, sizeof(server.client));
 	server.listener = -1;
 	server.nclients = 0;
-	server.topics = 0;
+	__atomic_store_n(&server.topics, 0, __ATOMIC_RELAXED);
 	server.dropped = 0;
 	server.path[0] = '\0';
 }

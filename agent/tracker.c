@@ -7,6 +7,7 @@
 #include "events.h"
 #include "gil.h"
 #include "mem.h"
+#include "thread.h"
 
 #define SUSPECTS_MAX 256
 #define POINTS_MAX 1024 /* of a history, per judgement: the newest */
@@ -16,6 +17,7 @@
 struct gcs_tracker {
 	struct gcs_suspect suspect[SUSPECTS_MAX];
 	size_t n;
+	size_t next; /* the type that is judged first */
 	struct gcs_point point[POINTS_MAX];
 };
 
@@ -54,6 +56,17 @@ static void judge(struct gcs_tracker *t, struct gcs_series *s, int32_t id, const
 	x->verdict.bytes_per_s = gcs_json_rounded(v.bytes_per_s);
 }
 
+/* With thousands of them that moved, some ten milliseconds: a fork, which waits for us, ends it for now. */
+static void judge_all(struct gcs_tracker *t, struct gcs_series *s, const int64_t *full_ns, size_t nfull)
+{
+	size_t types = gcs_series_types(s);
+
+	for (size_t i = 0; i < types && !gcs_thread_should_stop(); i++) {
+		t->next = t->next < types ? t->next : 0;
+		judge(t, s, (int32_t)t->next++, full_ns, nfull);
+	}
+}
+
 static bool needs_trial(const struct gcs_verdict *v)
 {
 	return v->confidence >= GCS_LIKELY && !v->survived && !v->by_bytes;
@@ -83,7 +96,7 @@ static void try_suspects(struct gcs_tracker *t, size_t censuses)
 
 	for (i = 0; i < t->n; i++)
 		due |= is_due(&t->suspect[i], censuses);
-	if (!due || !gcs_trial_possible())
+	if (!due || !gcs_trial_possible() || gcs_thread_should_stop())
 		return;
 	for (i = 0; i < t->n; i++) {
 		memset(&t->suspect[i].trial, 0, sizeof(t->suspect[i].trial));
@@ -164,8 +177,7 @@ void gcs_tracker_update(struct gcs_tracker *t, struct gcs_series *s, const int64
 {
 	if (gcs_series_censuses(s) < GCS_SUSPECT_MIN)
 		return;
-	for (int32_t id = 0; id < (int32_t)gcs_series_types(s); id++)
-		judge(t, s, id, full_ns, nfull);
+	judge_all(t, s, full_ns, nfull);
 	try_suspects(t, gcs_series_censuses(s));
 	excuse_garbage(t, s);
 	rank(t, s);

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import FIRST, INTERPRETERS, connect, wait_until
+from conftest import FIRST, INTERPRETERS, connect, environment, run_program, wait_until
 
 SETTINGS = {"GCSCOPE_INTERVAL": "0.01", "GCSCOPE_BUDGET": "100"}
 
@@ -77,13 +77,16 @@ def within_another_interpreter(n):
 '''
 
 
+def compiled(source, path, *flags):
+    subprocess.run(os.environ.get("CC", "cc").split() + ["-std=gnu11", "-g", "-O1", "-pthread"] + list(flags) +
+                   [str(source), "-o", str(path)], check=True, timeout=60)
+    return str(path)
+
+
 @pytest.fixture(scope="session")
 def library(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("forks") / "gcs_forks.so")
     source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "ext", "gcs_forks.c")
-    flags = ["-std=gnu11", "-g", "-O1", "-shared", "-fPIC", "-pthread"]
-    subprocess.run(os.environ.get("CC", "cc").split() + flags + [source, "-o", path], check=True, timeout=60)
-    return path
+    return compiled(source, tmp_path_factory.mktemp("forks") / "gcs_forks.so", "-shared", "-fPIC")
 
 
 def assert_censuses_go_on(client):
@@ -136,3 +139,67 @@ def test_a_fork_within_a_fork(few_pythons, target, agent, library):
     with connect(t.sockdir, child) as client:
         assert_censuses_go_on(client)
     assert_well(t)
+
+
+WITHOUT_PYTHON = """
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <unistd.h>
+
+static int (*forks)(int);
+
+static void *work(void *good)
+{
+	*(int *)good = forks(100);
+	return NULL;
+}
+
+/* Forks on four threads at once; with a second library, only loads that. */
+int main(int argc, char **argv)
+{
+	pthread_t thread[4];
+	int good[4], all = 0;
+
+	usleep(50000);
+	if (argc > 2)
+		return !dlopen(argv[2], RTLD_NOW);
+	*(void **)&forks = dlsym(dlopen(argv[1], RTLD_NOW), "gcs_forks");
+	for (int i = 0; i < 4; i++)
+		pthread_create(&thread[i], NULL, work, &good[i]);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(thread[i], NULL);
+		all += good[i];
+	}
+	return all != 400;
+}
+"""
+
+FORKS_WHEN_LOADED = """
+#include <sys/wait.h>
+#include <unistd.h>
+
+__attribute__((constructor)) static void begin(void)
+{
+	pid_t pid;
+
+	usleep(60000); /* long enough for the agent to look for a CPython, and to wait for the loader's lock */
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	waitpid(pid, NULL, 0);
+}
+"""
+
+
+@pytest.mark.limit(120)
+@pytest.mark.parametrize("loads", [False, True])
+def test_while_there_is_no_python(agent, sockdir, tmp_path, library, loads):
+    """GCSCOPE_WAIT=1: several threads fork while ours looks for a CPython, or one does that has the loader's lock."""
+    (tmp_path / "main.c").write_text(WITHOUT_PYTHON)
+    (tmp_path / "begin.c").write_text(FORKS_WHEN_LOADED)
+    main = compiled(tmp_path / "main.c", tmp_path / "main", "-ldl")
+    second = [compiled(tmp_path / "begin.c", tmp_path / "begin.so", "-shared", "-fPIC")] if loads else []
+    for _ in range(3):
+        done = run_program([main, library] + second, environment(sockdir, agent, GCSCOPE_WAIT="1"), str(tmp_path))
+        assert (done.status, done.stdout, done.stderr) == (0, b"", b"")

@@ -7,6 +7,8 @@ census that costs the program its heap (dirty pages) or a long pause.
 import contextlib
 import json
 import os
+import socket
+import time
 
 import pytest
 
@@ -272,6 +274,20 @@ def test_budget_is_kept(few_pythons, target):
     # One second of filling to begin with, and wall time of holds when the machine is busy.
     assert share < .02 * 2.5, (share, first, last)
     assert last["census"]["count"] > first["census"]["count"]
+
+
+def test_a_client_cannot_use_up_the_gil(one_python, target):
+    """Who asks for one census after the other gets what the budget brings in five minutes, and then waits for it."""
+    t = target(one_python, BIG % 100000, GCSCOPE_INTERVAL="1000", GCSCOPE_BUDGET="0.01")
+    with t.connect() as c:
+        assert c.ask("census")["objects"] > 100000
+        c.send("census")
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            with contextlib.suppress(socket.timeout):
+                c.line(max(.01, end - time.monotonic()))
+                c.send("census")
+    assert t.ask("stat")["agent"]["gil_held_ns"] < 1.5 * 300 * .0001 * 1e9
 
 
 def test_captures_leave_the_census_its_share(few_pythons, target):

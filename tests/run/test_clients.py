@@ -170,6 +170,29 @@ def test_crowd(one_python, target, sockdir):
     wait_until(again, what="room for a client")
 
 
+def test_clients_lost_at_a_fork_leave_nothing(one_python, target):
+    """At the limit of descriptors nothing carries them over a fork; their memory must not go with each of them."""
+    t = target(one_python, """
+import os, resource
+limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+def fork():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limit[1]))
+    try:
+        pid = os.fork()
+        if not pid: os._exit(0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    return os.waitpid(pid, 0)[1]
+""", attach=False)
+    sizes = []
+    for _ in range(20):
+        with t.connect() as c:
+            assert len(c.ask("census", limit=1000)["types"]) > 30
+            sizes.append(c.ask("stat")["agent"]["memory_bytes"])
+            assert t.eval("fork()") == 0
+    assert sizes[-1] - sizes[4] < 10000, sizes
+
+
 def test_idle_connections_that_vanish(one_python, target, sockdir):
     """500 connections opened and dropped at every stage."""
     t = target(one_python)

@@ -100,3 +100,15 @@ def test_reported_at_once(few_pythons, start, tmp_path):
             assert event["total"] == t.eval("gc.get_stats()[2]['uncollectable']") >= 3
     assert [line.split()[3] for line in log.read_text().splitlines() if " uncollectable " in line] == [
         "gcs_testext." + kind for kind in KINDS]
+
+
+def test_reported_to_who_comes_late(few_pythons, start):
+    """Nobody has listened to the first twenty collections that found some: the next one's are told with their type."""
+    t = start(few_pythons, GCSCOPE_INTERVAL="1000")
+    for _ in range(20):
+        t.exec("uncollectable('Legacy', 1)")
+    with t.connect() as c:
+        c.ask("subscribe", topics="log")
+        t.exec("uncollectable('Legacy', 3)")
+        event = c.event("uncollectable", timeout=10)
+    assert (event["type"], event["count"]) == ("gcs_testext.Legacy", 3)

@@ -341,7 +341,12 @@ end = time.monotonic() + 20
 while not gc.callbacks and time.monotonic() < end:
     time.sleep(.01)
 ours, = gc.callbacks
-for args in (("start", {}), ("stop", {}), (1, 2), ("start", 3), (b"start", {}), ("st", {}), ("start", {"generation": "x"}),
+class Unequal(str):
+    __hash__ = str.__hash__
+    def __eq__(self, other):
+        raise ValueError
+for args in (("start", {Unequal("generation"): 0}), ("start", {"generation": 2**31}), ("stop", {"generation": 2**31}),
+             ("start", {"generation": -1}), ("stop", {Unequal("collected"): 0}), ("start", {}), ("stop", {}), (1, 2), ("start", 3), (b"start", {}), ("st", {}), ("start", {"generation": "x"}),
              ("start", {"generation": 2**80}), ("stop", {"collected": None, "uncollectable": -5})):
     assert ours(*args) is None
 def spoil(phase, info):
@@ -356,3 +361,118 @@ print(gc.garbage, [g["uncollectable"] for g in gc.get_stats()])
 """
     done = run(python, source, GCSCOPE_CYCLES="all")
     assert (done.stdout, done.stderr) == (b"[] [0, 0, 0]\n", b"")
+
+
+GENERATED = '''
+import gc, sys, time
+
+def held_in(lines):
+    """Runs so many lines, each of which makes a list that stays."""
+    code = compile("a = []\\n" + "a.append([0])\\n" * lines, "generated.py", "exec")
+    began = time.monotonic()
+    while time.monotonic() < began + 1.5:
+        exec(code, {})
+    return time.monotonic() - began
+'''
+
+
+@pytest.mark.limit(90)
+@pytest.mark.parametrize("watched", [False, True])
+def test_collections_on_one_of_many_lines(python, target, watched):
+    """A line is looked up from its code's first one on: not at each collection, and not all the time."""
+    t = target(python, GENERATED, GCSCOPE_INTERVAL="1000", GCSCOPE_CYCLES="off")
+    with t.connect() as events:
+        if watched:
+            events.ask("subscribe", topics="gc")
+        before = t.ask("stat")["agent"]["gil_held_ns"]
+        seconds = t.eval("held_in(200000)")
+        share = (t.ask("stat")["agent"]["gil_held_ns"] - before) / 1e9 / seconds
+        assert share < .1
+        if watched:
+            assert events.event("gc")["at"]
+
+
+PENDING = '''
+import ctypes, gc, os, threading, time
+add = ctypes.PyDLL(None).Py_AddPendingCall
+call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda unused: 0)
+add.argtypes, add.restype = [type(call), ctypes.c_void_p], ctypes.c_int
+started, results = threading.Event(), []
+
+def forks(n):
+    for _ in range(n):
+        pid = os.fork()
+        if not pid: os._exit(0)
+        os.waitpid(pid, 0)
+
+def on_thread(n):
+    started.wait()
+    forks(n)
+    while len(open("asked").read()) < 40:
+        gc.collect()  # from 3.12 on our thread comes back at this, when the main one is blocked
+        time.sleep(.01)
+    results.append(add(call, None))
+
+def blocked(n):
+    """The main thread runs no bytecode meanwhile, as in a server that waits for its threads in C."""
+    lock = threading.Lock()
+    lock.acquire()
+    def work():
+        on_thread(n)
+        lock.release()
+    open("asked", "w").close()
+    threading.Thread(target=work).start()
+    started.set()
+    lock.acquire()
+    return results
+'''
+
+
+def test_the_queue_for_the_main_thread_has_room(python, target, tmp_path):
+    """Python's queue of pending calls has 32 places for everybody: 40 forks and 40 collections leave it to others."""
+    t = target(python, PENDING)
+    t.tell("eval", "blocked(40)")
+    wait_until((tmp_path / "asked").exists)
+    for _ in range(40):
+        assert t.ask("collect", generation=0)["schema"] == "gcscope.collect/1"
+        with open(str(tmp_path / "asked"), "a") as f:
+            f.write(".")
+    assert json.loads(t.readline()) == [0]
+
+
+SLOW_FINALIZER = """
+import gc, threading, time
+gc.disable()
+class Slow:
+    def __del__(self):
+        open("begun", "w").close()
+        time.sleep(1.5)
+class Node: pass
+
+def cycles(kind, n):
+    for _ in range(n):
+        one = kind()
+        one.me = one
+
+def more():
+    cycles(Node, 500)
+    open("made", "w").close()
+
+def later():
+    while True:
+        try: open("begun").close()
+        except OSError: time.sleep(.01)
+        else: return more()
+threading.Thread(target=later, daemon=True).start()
+"""
+
+
+def test_a_collection_under_way_is_not_the_one_asked_for(few_pythons, target, tmp_path):
+    """What was garbage before somebody asked has been collected when there is the answer."""
+    t = target(few_pythons, SLOW_FINALIZER)
+    t.exec("gc.collect(); cycles(Slow, 1)")
+    with t.connect() as other:
+        other.send("collect")
+        wait_until((tmp_path / "made").exists, timeout=10)
+        assert t.ask("collect")["collected"] >= 500
+        assert other.answer()["collected"] < 500

@@ -79,6 +79,27 @@ def test_client_at_exit(python, target):
     assert t.errors() == ""
 
 
+@pytest.mark.parametrize("handler", ["time.sleep(1)", "busy()"])
+def test_client_that_collects_at_exit(python, target, handler):
+    """3.8 refuses pending calls from then on, and takes no care where it does: SIGSEGV when nobody has the GIL."""
+    t = target(python, """
+import atexit, gc, time
+def busy():
+    end = time.monotonic() + 1
+    while time.monotonic() < end: pass
+def last():
+    print("last", flush=True)
+    %s
+    print("done", flush=True)
+atexit.register(last)
+""" % handler)
+    t.proc.stdin.close()
+    assert t.readline() == "last"
+    assert t.ask("collect")["schema"] == "gcscope.collect/1"
+    assert t.readline() == "done"
+    assert (t.wait(), t.errors()) == (0, "")
+
+
 def test_collections_during_shutdown(python, run):
     source = '''
 import gc, atexit

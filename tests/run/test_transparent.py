@@ -157,6 +157,32 @@ async def main():
     await asyncio.gather(*[asyncio.sleep(.05) for _ in range(20)])
 asyncio.run(main())
 """,
+    "recursion_limit": """
+import gc, json, os, time
+time.sleep(.2)
+gc.set_threshold(1)
+
+def endless(n):
+    x = [n]
+    return endless([x])
+
+def forks_at(depth):
+    if depth:
+        return forks_at(depth - 1)
+    pid = os.fork()
+    if not pid:
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+def caught(f, *args):
+    try:
+        return f(*args)
+    except RecursionError as e:
+        return 'caught'
+
+print([caught(endless, 0) for _ in range(30)], [caught(json.loads, '[' * 100000) for _ in range(100)])
+print({caught(forks_at, depth) for depth in range(960, 1000)})
+""",
     "closed_standard_streams": """
 import os, time
 for fd in (0, 1, 2): os.close(fd)

@@ -22,12 +22,12 @@ static void begins_with_a_second(void **state)
 
 	(void)state;
 	gcs_budget_init(&b, 1, 5 * S);
-	assert_int_equal(gcs_budget_wait(&b, 5 * S), 0);
+	assert_int_equal(gcs_budget_wait(&b, 5 * S, 0), 0);
 	gcs_budget_spend(&b, 5 * S, 10 * MS); /* 1% of 1 s: just used up */
-	assert_int_equal(gcs_budget_wait(&b, 5 * S), 0);
+	assert_int_equal(gcs_budget_wait(&b, 5 * S, 0), 0);
 	gcs_budget_spend(&b, 5 * S, 1 * MS);
-	assert_in_range(gcs_budget_wait(&b, 5 * S), 100 * MS, 100 * MS + 1000);
-	assert_int_equal(gcs_budget_wait(&b, 5 * S + 100 * MS + 1000), 0);
+	assert_in_range(gcs_budget_wait(&b, 5 * S, 0), 100 * MS, 100 * MS + 1000);
+	assert_int_equal(gcs_budget_wait(&b, 5 * S + 100 * MS + 1000, 0), 0);
 }
 
 static void debts_are_paid(void **state)
@@ -37,9 +37,21 @@ static void debts_are_paid(void **state)
 	(void)state;
 	gcs_budget_init(&b, 1, 0);
 	gcs_budget_spend(&b, 0, 1 * S); /* a user's request */
-	assert_in_range(gcs_budget_wait(&b, 0), 99 * S, 99 * S + 1000);
-	assert_in_range(gcs_budget_wait(&b, 50 * S), 49 * S, 49 * S + 100000);
-	assert_int_equal(gcs_budget_wait(&b, 99 * S + 100000), 0);
+	assert_in_range(gcs_budget_wait(&b, 0, 0), 99 * S, 99 * S + 1000);
+	assert_in_range(gcs_budget_wait(&b, 50 * S, 0), 49 * S, 49 * S + 100000);
+	assert_int_equal(gcs_budget_wait(&b, 99 * S + 100000, 0), 0);
+}
+
+static void some_may_go_ahead(void **state)
+{
+	struct gcs_budget b;
+
+	(void)state;
+	gcs_budget_init(&b, 1, 0);
+	gcs_budget_spend(&b, 0, 1 * S);
+	assert_int_equal(gcs_budget_wait(&b, 0, 100), 0);
+	assert_in_range(gcs_budget_wait(&b, 0, 90), 9 * S, 9 * S + 1000);
+	assert_in_range(gcs_budget_wait(&b, 0, 0), 99 * S, 99 * S + 1000);
 }
 
 static void idleness_is_capped(void **state)
@@ -49,7 +61,7 @@ static void idleness_is_capped(void **state)
 
 	(void)state;
 	gcs_budget_init(&b, 1, 0);
-	while (!gcs_budget_wait(&b, now)) {
+	while (!gcs_budget_wait(&b, now, 0)) {
 		gcs_budget_spend(&b, now, MS);
 		held += MS;
 	}
@@ -64,7 +76,7 @@ static void share_of(double percent)
 
 	gcs_budget_init(&b, percent, 0);
 	while (now < 600 * S) {
-		wait = gcs_budget_wait(&b, now);
+		wait = gcs_budget_wait(&b, now, 0);
 		if (wait) {
 			now += wait;
 			continue;
@@ -96,7 +108,7 @@ static void small_holds(void **state)
 	gcs_budget_init(&b, 1, 0);
 	for (now = 0; now < 2 * S; now += 3000)
 		gcs_budget_spend(&b, now, 10);
-	assert_int_equal(gcs_budget_wait(&b, now), 0);
+	assert_int_equal(gcs_budget_wait(&b, now, 0), 0);
 	/* 1.5 ns every 199 ns, where each filling of 1.99 ns would lose half of itself. */
 	gcs_budget_init(&b, 1, 0);
 	gcs_budget_spend(&b, 0, 10 * MS);
@@ -104,12 +116,12 @@ static void small_holds(void **state)
 		gcs_budget_spend(&b, now, 1);
 		gcs_budget_spend(&b, now + 199, 2);
 	}
-	assert_int_equal(gcs_budget_wait(&b, now), 0);
+	assert_int_equal(gcs_budget_wait(&b, now, 0), 0);
 	/* 30 ns every 3 us is exactly 1%, 33 ns is too much: the second of credit lasts 10 s. */
 	gcs_budget_init(&b, 1, 0);
 	for (now = 0; now < 20 * S; now += 3000)
 		gcs_budget_spend(&b, now, 33);
-	assert_true(gcs_budget_wait(&b, now) > 500 * MS);
+	assert_true(gcs_budget_wait(&b, now, 0) > 500 * MS);
 }
 
 static void credit(void **state)
@@ -150,20 +162,21 @@ static void strange_clocks(void **state)
 	(void)state;
 	gcs_budget_init(&b, 1, 100 * S);
 	gcs_budget_spend(&b, 50 * S, 20 * MS); /* back in time */
-	assert_true(gcs_budget_wait(&b, 40 * S) > 0);
+	assert_true(gcs_budget_wait(&b, 40 * S, 0) > 0);
 	gcs_budget_spend(&b, 100 * S, -5);
 	gcs_budget_spend(&b, 100 * S, INT64_MAX);
-	assert_true(gcs_budget_wait(&b, 100 * S) > 1000 * S);
-	assert_int_equal(gcs_budget_wait(&b, INT64_MAX), 0);
+	assert_true(gcs_budget_wait(&b, 100 * S, 0) > 1000 * S);
+	assert_int_equal(gcs_budget_wait(&b, INT64_MAX, 0), 0);
 	gcs_budget_init(&b, 0.000001, 0);
 	gcs_budget_spend(&b, 0, INT64_MAX);
-	assert_true(gcs_budget_wait(&b, 0) > 0);
+	assert_true(gcs_budget_wait(&b, 0, 0) > 0);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(begins_with_a_second), cmocka_unit_test(debts_are_paid),
+		cmocka_unit_test(some_may_go_ahead),
 		cmocka_unit_test(idleness_is_capped),   cmocka_unit_test(share_is_kept),
 		cmocka_unit_test(small_holds),          cmocka_unit_test(strange_clocks),
 		cmocka_unit_test(credit),               cmocka_unit_test(taking),
