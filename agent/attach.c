@@ -249,8 +249,10 @@ static int park_main(void *unused)
 	void *ts;
 
 	(void)unused;
-	if (state_now() != NOT_YET || !gcs_thread_running())
+	if (state_now() != NOT_YET || !gcs_thread_running()) {
+		gcs_fork_late_start_gil(); /* we did not wait for it */
 		return 0;
+	}
 	visit = gcs_visit_begin();
 	ts = py.PyEval_SaveThread();
 	set_parking(PARKED);
@@ -421,10 +423,15 @@ static struct gcs_pending collect_call = {.call = collect_once};
 
 static void ask(void)
 {
+	bool held;
+
 	demand.asked_ns = gcs_now_ns();
 	set_demand(COLLECT_ASKED);
+	held = gcs_gil_take(); /* without it, 3.9 to 3.11 take the queue of whichever interpreter runs */
 	if (gcs_pending_add(&collect_call))
 		demand.asked_ns -= COLLECT_FOR_NS; /* as if the main thread were blocked */
+	if (held)
+		gcs_gil_drop();
 }
 
 bool gcs_collect_start(int generation)

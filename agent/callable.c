@@ -59,6 +59,7 @@ static bool verifies(PyObject *callable, struct gcs_method_def *def)
 
 	py.Py_DecRef(same);
 	py.Py_DecRef(other);
+	py.PyErr_Clear();
 	return ok;
 }
 

@@ -297,12 +297,33 @@ static PyObject *after_in_child(PyObject *self, PyObject *const *args, Py_ssize_
 	return none();
 }
 
+/* Where we were attached without the main thread it has not begun that. */
+static void start_hand_gil(void)
+{
+	struct gcs_visit visit = gcs_visit_begin();
+
+	if (begin_change()) {
+		__atomic_store_n(&restart_ns, gcs_now_ns() + RETRY_NS, __ATOMIC_RELAXED);
+		if (!__atomic_load_n(&depth, __ATOMIC_SEQ_CST) && !over && gcs_thread_running())
+			gcs_hand_start();
+		end_change();
+	}
+	gcs_visit_end(visit);
+}
+
 void gcs_fork_late_start_gil(void)
 {
+	bool due_again = __atomic_load_n(&restart_due, __ATOMIC_ACQUIRE);
+
 	begin_child_gil();
-	if (__atomic_load_n(&restart_due, __ATOMIC_ACQUIRE) &&
-	    gcs_now_ns() >= __atomic_load_n(&restart_ns, __ATOMIC_RELAXED))
+	if (!due_again && (gcs_hand_there() || !gcs_attached()))
+		return;
+	if (gcs_now_ns() < __atomic_load_n(&restart_ns, __ATOMIC_RELAXED))
+		return;
+	if (due_again)
 		restart_gil(NULL);
+	else
+		start_hand_gil();
 }
 
 /* ---- calls for a process of one thread ---- */
@@ -327,9 +348,12 @@ bool gcs_fork_step_aside(void)
 	if (aside)
 		gcs_thread_stop(true);
 	gcs_gil_allow();
-	if (!aside)
-		end_change();
-	return aside;
+	if (aside)
+		return true;
+	end_change();
+	if (is_due())
+		start_again(NULL); /* a fork has left that to us */
+	return false;
 }
 
 /* None can be had when children go to another PID namespace from now on. */

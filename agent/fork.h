@@ -21,7 +21,7 @@ unsigned gcs_fork_epoch(void);
 
 /* Any hook, first of all: notices that this process is the child of a fork that ran no handler. No system call. */
 void gcs_fork_meet_bare(void);
-/* Second chance, at a collection: begins a child's agent, or the thread anew. With the GIL. */
+/* Second chance, at a collection: begins a child's agent, the thread anew, or the hand. With the GIL. */
 void gcs_fork_late_start_gil(void);
 
 /*

@@ -12,6 +12,8 @@
 #include "clock.h"
 #include "fork.h"
 #include "frame.h"
+#include "gil.h"
+#include "hand.h"
 #include "pending.h"
 #include "server.h"
 #include "unicode.h"
@@ -26,7 +28,7 @@ static struct gcs_hook_counts counts[GCS_GENERATIONS];
 static struct gcs_hook_last last[GCS_GENERATIONS];
 static uint64_t held_ns, lost_callbacks;
 static bool quiesced;
-static bool resync_due; /* with the GIL: at the next collection */
+static bool resync_due; /* the agent's thread */
 
 /* The collection under way; written and read with the GIL. */
 static struct {
@@ -71,36 +73,11 @@ static uint64_t info_number(PyObject *info, PyObject *key)
 	return n > 0 ? (uint64_t)n : 0;
 }
 
-/* So that counts + what gc.get_stats() had before us = gc.get_stats(). */
-static void read_baseline(void)
-{
-	static const char *const names[] = {"collections", "collected", "uncollectable"};
-	PyObject *list = py.PyObject_CallObject(get_stats, NULL);
-
-	for (int g = 0; list && g < GCS_GENERATIONS && g < py.PyList_Size(list); g++) {
-		PyObject *d = py.PyList_GetItem(list, g);
-		uint64_t *to[] = {&counts[g].collections, &counts[g].collected,
-				  &counts[g].uncollectable};
-
-		for (int i = 0; i < 3; i++) {
-			PyObject *v = py.PyDict_GetItemString(d, names[i]);
-
-			if (v)
-				__atomic_store_n(to[i], (uint64_t)py.PyLong_AsLong(v), RELAXED);
-		}
-	}
-	py.Py_DecRef(list);
-	py.PyErr_Clear();
-}
-
 static void on_start(PyObject *info)
 {
 	uint64_t generation = info_number(info, key_generation);
 
 	current.generation = generation < GCS_GENERATIONS ? (int)generation : GCS_GENERATIONS - 1;
-	if (resync_due)
-		read_baseline();
-	resync_due = false;
 	current.garbage = py.PyList_Size(garbage);
 	current.on = true;
 	gcs_capture_start_gil(current.generation);
@@ -179,6 +156,28 @@ out:
 static struct gcs_method_def callback_def = {
 	"gcscope_callback", (void *)on_gc, GCS_METH_FASTCALL,
 	"gcscope: counts collections. Called by the garbage collector."};
+
+/* So that counts + what gc.get_stats() had before us = gc.get_stats(). */
+static void read_baseline(void)
+{
+	static const char *const names[] = {"collections", "collected", "uncollectable"};
+	PyObject *list = py.PyObject_CallObject(get_stats, NULL);
+
+	for (int g = 0; list && g < GCS_GENERATIONS && g < py.PyList_Size(list); g++) {
+		PyObject *d = py.PyList_GetItem(list, g);
+		uint64_t *to[] = {&counts[g].collections, &counts[g].collected,
+				  &counts[g].uncollectable};
+
+		for (int i = 0; i < 3; i++) {
+			PyObject *v = py.PyDict_GetItemString(d, names[i]);
+
+			if (v)
+				__atomic_store_n(to[i], (uint64_t)py.PyLong_AsLong(v), RELAXED);
+		}
+	}
+	py.Py_DecRef(list);
+	py.PyErr_Clear();
+}
 
 /*
  * First, so that a pause is measured whole. But CPython goes through them by index: inserted while they are being
@@ -291,18 +290,36 @@ static int resync(void *unused)
 
 static struct gcs_pending resync_call = {.call = resync};
 
+static void resync_with_gil(void)
+{
+	int gil = gcs_gil_ensure();
+
+	resync(NULL);
+	py.PyGILState_Release(gil);
+}
+
+/* Not on the agent's thread, since it allocates. False: nobody is there for it now. */
+static bool have_it_resynced(void)
+{
+	return !gcs_pending_add(&resync_call) ||
+	       (gcs_hand_there() && !gcs_hand_busy() && gcs_hand_do(resync_with_gil));
+}
+
 void gcs_hook_repair_gil(void)
 {
-	if (quiesced || gcs_hook_present_gil())
+	if (quiesced)
 		return;
-	current.on = false; /* its stop is not ours to see */
-	if (put_in()) {
-		py.PyErr_Clear();
-		return;
-	}
-	lost_callbacks++;
-	if (gcs_pending_add(&resync_call)) /* it allocates: not on the agent's thread */
+	if (!gcs_hook_present_gil()) {
+		current.on = false; /* its stop is not ours to see */
+		if (put_in()) {
+			py.PyErr_Clear();
+			return;
+		}
+		lost_callbacks++;
 		resync_due = true;
+	}
+	if (resync_due)
+		resync_due = !have_it_resynced();
 }
 
 uint64_t gcs_hook_lost(void)

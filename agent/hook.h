@@ -3,9 +3,9 @@
  * The collector's callback: what every collection costs the target on our account, and what we learn.
  *
  * It runs on whichever application thread collects, with the GIL (or the stopped world of a free-threaded
- * build), so there is one writer. It takes no lock, makes no Python object (but after it was lost, see
- * gcs_hook_repair_gil()), and the clock is its only system call (plus one gettid per thread, ever). Which line collects
- * is looked up only where somebody will read it. It writes counters and histograms that the agent's
+ * build), so there is one writer. It takes no lock, makes no Python object, and the clock is its only
+ * system call (plus one gettid per thread, ever). Which line collects is looked up only where somebody will read it. It
+ * writes counters and histograms that the agent's
  * thread reads, and puts one event into a ring that it drains.
  *
  * Counters stand in static memory and go through a fork, as CPython's own do: together with the
@@ -67,7 +67,7 @@ PyObject *gcs_hook_garbage_list(void);
 bool gcs_hook_present_gil(void);
 /*
  * Puts it back when it is gone. Collections that ran without it are made up for from gc.get_stats(), by
- * the main thread when it gets to it, or by the next collection.
+ * the main thread when it gets to it, or by the hand. Agent's thread.
  */
 void gcs_hook_repair_gil(void);
 uint64_t gcs_hook_lost(void); /* how often it had to be put back */

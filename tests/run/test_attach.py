@@ -186,6 +186,7 @@ def test_module_inside(python, target):
 EMBED = r"""
 #include <dlfcn.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 int main(int argc, char **argv)
@@ -193,7 +194,7 @@ int main(int argc, char **argv)
 	int status;
 
 	usleep(300000);
-	if (argc > 2) {
+	if (argc > 2 && !strcmp(argv[2], "fork")) {
 		if (fork())
 			return wait(&status) < 0 ? 3 : WEXITSTATUS(status);
 		if (fork())
@@ -202,7 +203,14 @@ int main(int argc, char **argv)
 	void *lib = dlopen(argv[1], RTLD_NOW | RTLD_GLOBAL);
 	if (!lib)
 		return fprintf(stderr, "%s\n", dlerror()), 2;
+	*(int *)dlsym(lib, "Py_NoSiteFlag") = argc > 2 && !strcmp(argv[2], "blocked");
 	((void (*)(void))dlsym(lib, "Py_Initialize"))();
+	if (argc > 2 && !strcmp(argv[2], "blocked")) { /* before it has run anything: the agent attaches meanwhile */
+		void *state = ((void *(*)(void))dlsym(lib, "PyEval_SaveThread"))();
+
+		sleep(2);
+		((void (*)(void *))dlsym(lib, "PyEval_RestoreThread"))(state);
+	}
 	((int (*)(const char *))dlsym(lib, "PyRun_SimpleString"))(
 		"import os, sys, gc\nprint(os.getpid(), flush=True)\nsys.stdin.readline()\n");
 	return ((int (*)(void))dlsym(lib, "Py_FinalizeEx"))();
@@ -222,16 +230,18 @@ def test_cpython_loaded_later(few_pythons, agent, sockdir, tmp_path):
     probe = "import sysconfig as s, sys; print(s.get_config_var('LIBDIR'), s.get_config_var('INSTSONAME'), sys.prefix)"
     libdir, soname, prefix = subprocess.run([few_pythons.path, "-c", probe], stdout=subprocess.PIPE, check=True,
                                             timeout=60).stdout.decode().split()
-    for wait, there, forks in (("1", True, []), ("0", False, []), ("1", True, ["fork"])):
-        proc = subprocess.Popen([exe, os.path.join(libdir, soname)] + forks, stdin=subprocess.PIPE,
+    for wait, there, how in (("1", True, []), ("0", False, []), ("1", True, ["fork"]), ("1", True, ["blocked"])):
+        proc = subprocess.Popen([exe, os.path.join(libdir, soname)] + how, stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, start_new_session=True,
                                 env=environment(sockdir, agent, PYTHONHOME=prefix, GCSCOPE_WAIT=wait))
         try:
             pid = int(proc.stdout.readline())
-            assert (pid == proc.pid) == (not forks)
+            assert (pid == proc.pid) == (how != ["fork"])
             if there:
                 with connect(sockdir, pid) as client:
                     assert client.ask("census")["objects"] > 1000
+                    if how == ["blocked"]:
+                        assert client.ask("collect")["schema"] == "gcscope.collect/1"
             else:
                 assert not os.path.exists(socket_path(sockdir, pid))
             proc.communicate(b"\n", 20)

@@ -284,6 +284,29 @@ def test_callbacks_cleared(python, target):
         g["collections"] for g in t.eval("gc.get_stats()")]
 
 
+def test_callbacks_cleared_at_the_recursion_limit(python, run):
+    """What makes up for the collections that were missed needs a call, which 3.8 does not forgive there (callable.h)."""
+    source = """
+import gc, time
+gc.disable()
+def endless(n): return endless(n)
+def at(n):
+    if n: return at(n - 1)
+    gc.collect()
+    return endless(0)
+caught = 0
+for depth in range(980, 1000):
+    gc.callbacks.clear()
+    end = time.monotonic() + 20
+    while not gc.callbacks and time.monotonic() < end: time.sleep(.001)
+    try: at(depth)
+    except RecursionError: caught += 1
+print(caught, len(gc.callbacks))
+"""
+    done = run(python, source, GCSCOPE_INTERVAL="0.01", GCSCOPE_BUDGET="100")
+    assert (done.status, done.stdout, done.stderr) == (0, b"20 1\n", b"")
+
+
 def test_callbacks_replaced_by_strange_things(one_python, run):
     """The list may be rebound, emptied from a callback, or hold what raises: none of it is ours to judge."""
     done = run(one_python, """

@@ -4,6 +4,8 @@ Guards against an agent that disturbs other interpreters of its process (its cal
 lists walked into theirs, their end with its hooks), counts what is not the main one's, or follows
 CPython's list of them while one ends.
 """
+import time
+
 import pytest
 
 from conftest import INTERPRETERS, wait_until
@@ -178,3 +180,23 @@ print(len(others()))
     assert without.stdout == b"3\n"
     for _ in range(3):
         assert run(python, source, **BUSY) == without
+
+
+def test_a_collection_is_asked_of_the_main_one(python, target):
+    """3.9 to 3.11 put a pending call into the queue of whichever interpreter runs, which may never come to it."""
+    t = target(python, PROGRAM + """
+BUSY = "import time\\nend = time.monotonic() + 3\\nwhile time.monotonic() < end:\\n for _ in range(30000): pass\\n"
+def busy():
+    run_once(BUSY)
+thread = threading.Thread(target=busy)
+""")
+    t.exec("thread.start()")
+    time.sleep(.5)
+    for _ in range(2):
+        assert t.ask("collect")["schema"] == "gcscope.collect/1"
+    t.exec("thread.join()")
+    t.tell("exec", "import time\nfor _ in range(4000): time.sleep(.001)")
+    began = time.monotonic()
+    for _ in range(5):
+        assert t.ask("collect")["schema"] == "gcscope.collect/1"
+    assert time.monotonic() - began < 1
