@@ -79,13 +79,13 @@ def test_client_at_exit(python, target):
     assert t.errors() == ""
 
 
-@pytest.mark.parametrize("handler", ["time.sleep(1)", "busy()"])
+@pytest.mark.parametrize("handler", ["time.sleep(2)", "busy()"])
 def test_client_that_collects_at_exit(python, target, handler):
     """3.8 refuses pending calls from then on, and takes no care where it does: SIGSEGV when nobody has the GIL."""
     t = target(python, """
 import atexit, gc, time
 def busy():
-    end = time.monotonic() + 1
+    end = time.monotonic() + 2
     while time.monotonic() < end: pass
 def last():
     print("last", flush=True)
