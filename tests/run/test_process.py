@@ -91,8 +91,8 @@ def last():
     print("last", flush=True)
     %s
     print("done", flush=True)
-atexit.register(last)
 """ % handler)
+    t.exec("atexit.register(last)")  # after ours, which may come late on a busy machine, and so before it
     t.proc.stdin.close()
     assert t.readline() == "last"
     assert t.ask("collect")["schema"] == "gcscope.collect/1"
