@@ -23,7 +23,7 @@
 static PyObject *callback, *callbacks, *garbage, *get_stats;
 static PyObject *key_generation, *key_collected, *key_uncollectable;
 
-static struct gcs_hook_shared *shared;
+static struct gcs_hook_shared *shared; /* atomic: without a GIL it ends while others collect */
 static struct gcs_hook_counts counts[GCS_GENERATIONS];
 static struct gcs_hook_last last[GCS_GENERATIONS];
 static uint64_t held_ns, lost_callbacks;
@@ -90,6 +90,7 @@ static void on_stop(PyObject *info, int64_t now)
 	uint64_t uncollectable = info_number(info, key_uncollectable);
 	int64_t analysis = gcs_capture_stop_gil(collected, uncollectable);
 	uint64_t pause = (uint64_t)(now - current.start_ns - analysis);
+	struct gcs_hook_shared *to = __atomic_load_n(&shared, __ATOMIC_ACQUIRE);
 	struct gcs_gc_event *e;
 
 	add_hot(&held_ns, (uint64_t)analysis);
@@ -101,12 +102,12 @@ static void on_stop(PyObject *info, int64_t now)
 	__atomic_store_n(&last[g].collected, collected, RELAXED);
 	__atomic_store_n(&last[g].uncollectable, uncollectable, RELAXED);
 	__atomic_store_n(&last[g].start_ns, current.start_ns, __ATOMIC_RELEASE);
-	if (!shared)
+	if (!to)
 		return;
-	gcs_hist_add_hot(&shared->pause[g], pause);
+	gcs_hist_add_hot(&to->pause[g], pause);
 	if (uncollectable && gcs_layout.lists)
-		gcs_uncollectable_note_gil(&shared->uncollectable, garbage, current.garbage, current.start_ns);
-	e = gcs_ring_reserve_hot(&shared->ring);
+		gcs_uncollectable_note_gil(&to->uncollectable, garbage, current.garbage, current.start_ns);
+	e = gcs_ring_reserve_hot(&to->ring);
 	if (!e)
 		return;
 	e->start_ns = current.start_ns;
@@ -119,7 +120,7 @@ static void on_stop(PyObject *info, int64_t now)
 	e->at[0] = '\0';
 	if (uncollectable || pause > GCS_LONG_PAUSE_NS || gcs_server_wants(GCS_TOPIC_GC))
 		gcs_frame_here_hot(e->at, sizeof(e->at));
-	gcs_ring_commit_hot(&shared->ring);
+	gcs_ring_commit_hot(&to->ring);
 }
 
 /*
@@ -215,13 +216,13 @@ int gcs_hook_install_gil(PyObject *gc)
 
 void gcs_hook_share(struct gcs_hook_shared *to)
 {
-	shared = to;
+	__atomic_store_n(&shared, to, __ATOMIC_RELEASE);
 }
 
 void gcs_hook_quiesce(void)
 {
 	quiesced = true;
-	shared = NULL;
+	gcs_hook_share(NULL);
 }
 
 void gcs_hook_counts(int g, struct gcs_hook_counts *out)
