@@ -369,7 +369,8 @@ class Unequal(str):
     def __eq__(self, other):
         raise ValueError
 for args in (("start", {Unequal("generation"): 0}), ("start", {"generation": 2**31}), ("stop", {"generation": 2**31}),
-             ("start", {"generation": -1}), ("stop", {Unequal("collected"): 0}), ("start", {}), ("stop", {}), (1, 2), ("start", 3), (b"start", {}), ("st", {}), ("start", {"generation": "x"}),
+             ("start", {"generation": -1}), ("stop", {Unequal("collected"): 0}), ("start", {}), ("stop", {}),
+             (1, 2), ("start", 3), (b"start", {}), ("st", {}), ("start", {"generation": "x"}),
              ("start", {"generation": 2**80}), ("stop", {"collected": None, "uncollectable": -5})):
     assert ours(*args) is None
 def spoil(phase, info):
@@ -387,7 +388,7 @@ print(gc.garbage, [g["uncollectable"] for g in gc.get_stats()])
 
 
 GENERATED = '''
-import gc, sys, time
+import time
 
 code = compile("a = []\\n" + "a.append([0])\\n" * 200000, "generated.py", "exec")
 
@@ -422,32 +423,23 @@ import ctypes, gc, os, threading, time
 add = ctypes.PyDLL(None).Py_AddPendingCall
 call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(lambda unused: 0)
 add.argtypes, add.restype = [type(call), ctypes.c_void_p], ctypes.c_int
-started, results = threading.Event(), []
-
-def forks(n):
-    for _ in range(n):
-        pid = os.fork()
-        if not pid: os._exit(0)
-        os.waitpid(pid, 0)
-
-def on_thread(n):
-    started.wait()
-    forks(n)
-    while len(open("asked").read()) < 40:
-        gc.collect()  # from 3.12 on our thread comes back at this, when the main one is blocked
-        time.sleep(.01)
-    results.append(add(call, None))
 
 def blocked(n):
     """The main thread runs no bytecode meanwhile, as in a server that waits for its threads in C."""
-    lock = threading.Lock()
+    lock, results = threading.Lock(), []
     lock.acquire()
     def work():
-        on_thread(n)
+        for _ in range(n):
+            pid = os.fork()
+            if not pid: os._exit(0)
+            os.waitpid(pid, 0)
+        while len(open("asked").read()) < n:
+            gc.collect()  # from 3.12 on our thread comes back at this, when the main one is blocked
+            time.sleep(.01)
+        results.append(add(call, None))
         lock.release()
     open("asked", "w").close()
     threading.Thread(target=work).start()
-    started.set()
     lock.acquire()
     return results
 '''
